@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+# Short words for the fingers; Meson does the work. `make` builds, `make check` tests everything.
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 30
+BENCH ?= --secs 2 --reps 3
+
+all: build/build.ninja
+	ninja -C build
+build/build.ninja:
+	@tools/install-deps build
+	meson setup build -Dprefix=$(PREFIX)
+run: all
+	@tools/run
+check:
+	@tools/install-deps test
+	tools/check
+install: all
+	meson configure build -Dprefix=$(PREFIX)
+	meson install -C build
+asan:
+	@tools/install-deps test
+	tools/check asan unit wire-asan
+tsan:
+	@tools/install-deps test
+	tools/check tsan unit-tsan workers
+fuzz:
+	@tools/install-deps test
+	tools/fuzz $(FUZZ_SECONDS)
+bench: all
+	@tools/install-deps bench
+	bench/run $(BENCH)
+format:
+	@tools/install-deps test
+	clang-format -i $$(git ls-files '*.c' '*.h')
+lint:
+	@tools/install-deps test
+	tools/check floors rooms clang
+clean:
+	rm -rf build build-*
+.PHONY: all run check install asan tsan fuzz bench format lint clean

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_report: errors with their line, a caret and a hint. Called by everything that reads a
+ * configuration, on main's thread. It keeps a bounded number, sorted as they come, so that a hostile
+ * file costs neither memory nor patience. It must never print.
+ */
+#include "app/conf_report.h"
+
+#include "app/conf_text.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* How much of a long line is shown, and how much of that lies before the caret. */
+enum { SHOWN_CHARS = 120, SHOWN_BEFORE = 80, SHOWN_BYTES = SHOWN_CHARS * 8, NAME_CHARS = 400 };
+
+struct place {
+    unsigned line, column; /* from 1 */
+    struct slice text;     /* the line without its end */
+    size_t offset;         /* of the place within it, in bytes */
+};
+
+static inline bool ends_line(struct slice text, size_t i)
+{
+    return text.p[i] == '\n' || (text.p[i] == '\r' && (i + 1 == text.n || text.p[i + 1] != '\n'));
+}
+
+/* Bytes of the character there; a byte that is no UTF-8 counts as one. */
+static inline size_t char_at(struct slice s, size_t i)
+{
+    uint32_t c;
+    size_t n = conf_text_char(slice_skip(s, i), &c);
+
+    return n ? n : 1;
+}
+
+static struct place find_place(struct slice text, size_t at)
+{
+    struct place p = {.line = 1, .column = 1};
+    size_t start = 0, end;
+
+    if (at > text.n)
+        at = text.n;
+    for (size_t i = 0; i < at; i++)
+        if (ends_line(text, i)) {
+            p.line++;
+            start = i + 1;
+        }
+    if (start == 0 && text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0)
+        start = at < 3 ? at : 3;
+    for (end = start; end < text.n && text.p[end] != '\n' && text.p[end] != '\r';)
+        end++;
+    p.text = slice_of(text.p + start, end - start);
+    p.offset = min_size(at, end) - start;
+    for (size_t i = 0; i < p.offset; i += char_at(p.text, i))
+        p.column++;
+    return p;
+}
+
+unsigned conf_report_line(const struct conf_report *r, size_t at)
+{
+    return find_place(r->text, at).line;
+}
+
+void conf_report_init(struct conf_report *r, const char *name, struct slice text)
+{
+    *r = (struct conf_report){.name = name, .text = text};
+}
+
+void conf_report_done(struct conf_report *r)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        mem_free(r->v[i].error.text);
+    r->n = 0;
+}
+
+static char *next_pad(struct conf_report *r)
+{
+    return r->pads[r->pad++ % CONF_REPORT_PADS];
+}
+
+const char *conf_report_quote(struct conf_report *r, struct slice s)
+{
+    char *pad = next_pad(r);
+    size_t columns, room = CONF_REPORT_PAD - 8; /* quotes, an ellipsis of three bytes, NUL */
+    size_t read = conf_text_escape(pad + 1, room, s, CONF_QUOTE_CHARS, &columns);
+    size_t n = 1 + strlen(pad + 1);
+
+    pad[0] = '"';
+    snprintf(pad + n, CONF_REPORT_PAD - n, "%s\"", read < s.n ? "…" : "");
+    return pad;
+}
+
+const char *conf_report_say(struct conf_report *r, const char *fmt, ...)
+{
+    char *pad = next_pad(r);
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(pad, CONF_REPORT_PAD, fmt, ap);
+    va_end(ap);
+    return pad;
+}
+
+bool conf_report_wants(const struct conf_report *r, size_t at)
+{
+    return r->n < CONF_ERRORS_MAX || at < r->v[r->n - 1].at;
+}
+
+static char *print_new(const char *fmt, ...) PRINTF(1, 2);
+static char *print_new(const char *fmt, ...)
+{
+    va_list ap;
+    char *p;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    p = n < 0 ? NULL : mem_alloc((size_t)n + 1);
+    if (!p)
+        return NULL;
+    va_start(ap, fmt);
+    vsnprintf(p, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    return p;
+}
+
+static bool is_long(struct slice line)
+{
+    unsigned chars = 0;
+
+    for (size_t i = 0; i < line.n && chars <= SHOWN_CHARS; i += char_at(line, i))
+        chars++;
+    return chars > SHOWN_CHARS;
+}
+
+/* The line as shown, and in which column of that the place lies (from 0). */
+static size_t show_line(const struct place *p, char out[SHOWN_BYTES])
+{
+    size_t skip = 0, before, ignored, m;
+    struct slice rest;
+
+    if (p->column > SHOWN_BEFORE && is_long(p->text))
+        for (unsigned i = SHOWN_BEFORE; i < p->column; i++)
+            skip += char_at(p->text, skip);
+    m = skip ? (size_t)snprintf(out, SHOWN_BYTES, "…") : 0;
+    rest = slice_skip(p->text, skip);
+    conf_text_escape(out + m, SHOWN_BYTES - m, slice_of(rest.p, p->offset - skip), SHOWN_CHARS,
+                     &before);
+    if (conf_text_escape(out + m, SHOWN_BYTES - m - 4, rest, SHOWN_CHARS, &ignored) < rest.n) {
+        m += strlen(out + m);
+        snprintf(out + m, SHOWN_BYTES - m, "…");
+    }
+    return before + (skip ? 1 : 0);
+}
+
+static char *print_placed(struct conf_report *r, const struct place *p, const char *name,
+                          const char *message, const char *hint)
+{
+    char shown[SHOWN_BYTES];
+    size_t caret = show_line(p, shown);
+    int gutter = snprintf(NULL, 0, "%5u", p->line);
+    char *s = print_new("%s:%u:%u: %s\n%5u | %s\n%*s | %*s^%s%s", name, p->line, p->column, message,
+                        p->line, shown, gutter, "", (int)caret, "", hint ? "\n   hint: " : "",
+                        hint ? hint : "");
+
+    if (!s)
+        r->nomem = true;
+    return s;
+}
+
+static char *print_unplaced(struct conf_report *r, const char *name, const char *message,
+                            const char *hint)
+{
+    char *s = print_new("%s: %s%s%s", name, message, hint ? "\n   hint: " : "", hint ? hint : "");
+
+    if (!s)
+        r->nomem = true;
+    return s;
+}
+
+static void insert(struct conf_report *r, size_t at, const struct conf_error *e)
+{
+    unsigned i = r->n;
+
+    if (r->n == CONF_ERRORS_MAX) {
+        mem_free(r->v[--r->n].error.text);
+        r->dropped++;
+        i--;
+    }
+    while (i > 0 && r->v[i - 1].at > at) {
+        r->v[i] = r->v[i - 1];
+        i--;
+    }
+    r->v[i] = (struct conf_report_item){.at = at, .error = *e};
+    r->n++;
+}
+
+void conf_report_add(struct conf_report *r, size_t at, const char *hint, const char *fmt, ...)
+{
+    char message[CONF_REPORT_PAD * 3], name[NAME_CHARS * 8];
+    struct conf_error e = {0};
+    struct place p;
+    size_t columns;
+    va_list ap;
+
+    if (!conf_report_wants(r, at)) {
+        r->dropped++;
+        return;
+    }
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof(message), fmt, ap);
+    va_end(ap);
+    conf_text_escape(name, sizeof(name), slice_str(at == CONF_AT_ARGS ? "ginnel" : r->name),
+                     NAME_CHARS, &columns);
+    if (at >= CONF_AT_FILE) {
+        e.text = print_unplaced(r, name, message, hint);
+    } else {
+        p = find_place(r->text, at);
+        e.line = p.line;
+        e.column = p.column;
+        e.text = print_placed(r, &p, name, message, hint);
+    }
+    if (e.text)
+        insert(r, at, &e);
+}
+
+int conf_report_take(struct conf_report *r, struct conf_errors *ret_errors)
+{
+    struct conf_error *v = mem_array(r->n, sizeof(*v));
+
+    if (!v)
+        return ERR_NOMEM;
+    if (r->dropped) {
+        struct conf_error *last = &r->v[r->n - 1].error;
+        char *longer = print_new("%s\n   and %zu more", last->text, r->dropped);
+
+        if (!longer) {
+            mem_free(v);
+            return ERR_NOMEM;
+        }
+        mem_free(last->text);
+        last->text = longer;
+    }
+    for (unsigned i = 0; i < r->n; i++)
+        v[i] = r->v[i].error;
+    *ret_errors = (struct conf_errors){.v = v, .n = r->n};
+    r->n = 0;
+    return 0;
+}

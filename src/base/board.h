@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* board: facts that workers share (DNS answers now; limits, bad parents, leaf certificates later). One table of fixed size,
+ * sharded, a lock a shard, each fact with a time to live. When a shard is full the fact nearest to its end goes.
+ * Memory: about entries * (BOARD_KEY_MAX + value_max + 48), taken at once. Thread: any. */
+#ifndef BASE_BOARD_H
+#define BASE_BOARD_H
+
+#include "base/slice.h"
+
+#include <stdint.h>
+
+enum { BOARD_KEY_MAX = 272, BOARD_SHARDS = 16 };
+
+enum board_kind { BOARD_DNS = 1, BOARD_FAMILY };
+
+struct board;
+
+struct board *board_new(size_t entries, size_t value_max) MUST_USE; /* NULL: memory refused */
+void board_free(struct board *b);
+
+/* Copies the value out. False: absent, expired, or larger than cap. */
+bool board_get(struct board *b, enum board_kind kind, struct slice key, uint64_t now_ms, void *value,
+               size_t cap, size_t *ret_n);
+/* Adds or replaces. Keys over BOARD_KEY_MAX and values over value_max are not kept. ttl 0 is not kept either. */
+void board_put(struct board *b, enum board_kind kind, struct slice key, uint64_t now_ms, uint64_t ttl_ms,
+               const void *value, size_t n);
+void board_del(struct board *b, enum board_kind kind, struct slice key);
+size_t board_count(struct board *b); /* facts held now, expired ones included */
+
+#endif

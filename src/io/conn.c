@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* conn: what all kinds have in common: readiness, and how they end. */
+#include "io/conn.h"
+
+#include "base/check.h"
+
+#include <sys/epoll.h>
+
+void conn_ready(struct conn *c, unsigned ev)
+{
+    unsigned bits = 0;
+
+    if (ev & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        c->hup = true;
+    /* The error itself may be consumed by whichever call meets it first; afterwards reads give 0, which must not pass for
+     * an orderly end (FAILURES 23, U11). So it is kept here. */
+    if ((ev & EPOLLERR) && !c->error)
+        c->error = -ECONNRESET;
+    if (ev & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        c->ready |= CONN_RX;
+        bits |= TASK_RX;
+    }
+    if ((ev & (EPOLLOUT | EPOLLHUP | EPOLLERR)) && !(c->ready & CONN_TX)) {
+        c->ready |= CONN_TX;
+        bits |= TASK_TX;
+    }
+    if (bits)
+        task_wake(c->task, bits);
+}
+
+static void conn_end(struct conn **cp, bool reset)
+{
+    struct conn *c = *cp;
+
+    *cp = NULL;
+    if (!c)
+        return;
+    OBJ_CHECK(c, CONN_MAGIC);
+    c->task = NULL;
+    c->ops->close(c, reset);
+}
+
+void conn_close(struct conn **c)
+{
+    conn_end(c, false);
+}
+
+void conn_reset(struct conn **c)
+{
+    conn_end(c, true);
+}

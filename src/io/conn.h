@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* conn: bytes both ways, the first seam. Kinds: tcp; in the simulation a scripted one; later TLS over any conn.
+ * Readiness is edge-triggered: `ready` says what may be tried; a call that finds nothing clears its bit and a wake-up of
+ * conn->task follows when that changes. Whoever takes over conn->task looks at `ready` first.
+ * Owner: one at a time (session, mux, dial, stream). Thread: its loop's. Freed by conn_close or conn_reset, at the end of the turn. */
+#ifndef IO_CONN_H
+#define IO_CONN_H
+
+#include "base/err.h"
+#include "io/addr.h"
+#include "io/loop.h"
+
+#include <sys/uio.h>
+
+enum { CONN_RX = 1, CONN_TX = 2 };
+enum conn_dir { CONN_IN, CONN_OUT };
+
+struct conn_ops {
+    const char *name;
+    enum io (*recv)(struct conn *c, void *p, size_t n, size_t *ret_n);
+    enum io (*send)(struct conn *c, const struct iovec *iov, int n_iov, size_t *ret_n);
+    int (*shut)(struct conn *c);
+    enum io (*established)(struct conn *c);
+    int (*fd)(struct conn *c, enum conn_dir dir);
+    void (*close)(struct conn *c, bool reset);
+};
+
+struct conn {
+    unsigned magic;
+    uint8_t ready;   /* CONN_RX | CONN_TX: may be tried */
+    bool hup;        /* sticky: the peer's FIN or RST is known to be queued: read until EOF or ERR, whatever a short read says */
+    bool eof, shut;  /* EOF was read; FIN was sent */
+    int error;       /* sticky negative code once broken: from then on recv gives what is left, then ERR, never EOF */
+    const struct conn_ops *ops;
+    struct loop *loop;
+    struct task *task; /* woken on readiness */
+    uint64_t rx_bytes, tx_bytes;
+};
+
+#define CONN_MAGIC 0xc0440001u
+
+static inline enum io conn_recv(struct conn *c, void *p, size_t n, size_t *ret_n) MUST_USE;
+static inline enum io conn_send(struct conn *c, const struct iovec *iov, int n_iov, size_t *ret_n) MUST_USE;
+
+/* At most n bytes. n > 0. */
+static inline enum io conn_recv(struct conn *c, void *p, size_t n, size_t *ret_n)
+{
+    return c->ops->recv(c, p, n, ret_n);
+}
+
+/* May take a part. After a part or AGAIN, CONN_TX is clear. */
+static inline enum io conn_send(struct conn *c, const struct iovec *iov, int n_iov, size_t *ret_n)
+{
+    return c->ops->send(c, iov, n_iov, ret_n);
+}
+
+/* Sends FIN. Reading goes on. */
+static inline int conn_shut(struct conn *c)
+{
+    return c->shut ? 0 : (c->shut = true, c->ops->shut(c));
+}
+
+/* After dial: AGAIN while connecting, OK once, ERR with c->error. */
+static inline enum io conn_established(struct conn *c)
+{
+    return c->ops->established(c);
+}
+
+/* The real descriptor when bytes of that direction may be spliced right now, else -1. */
+static inline int conn_fd(struct conn *c, enum conn_dir dir)
+{
+    return c->ops->fd(c, dir);
+}
+
+/* Orderly: what was written is delivered, then FIN. If unread bytes are waiting the kernel sends RST: linger first. *c is NULL after. */
+void conn_close(struct conn **c);
+/* RST; but first what was written gets up to CONN_RESET_GRACE_MS to reach the peer. *c is NULL after. */
+void conn_reset(struct conn **c);
+enum { CONN_RESET_GRACE_MS = 1000, CONN_RESET_POLL_MS = 20 };
+
+/* What the kernel reported since the last turn; for the kinds' own use: sets ready, hup, error and wakes. */
+void conn_ready(struct conn *c, unsigned epoll_events);
+
+/* ---- tcp ---- */
+
+/* Takes the descriptor (non-blocking, TCP_NODELAY inherited or set). Registers it once, edge-triggered, for all events.
+ * On failure the descriptor is still the caller's. */
+int conn_tcp_new(struct loop *loop, int fd, bool connecting, struct conn **ret_conn) MUST_USE;
+/* The dial of world_linux: see loop.h. */
+int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct addr *from, struct conn **ret_conn) MUST_USE;
+/* The local address of a tcp conn; false for other kinds. */
+bool conn_tcp_local(struct conn *c, struct addr *ret_local);
+
+#endif

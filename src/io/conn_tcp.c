@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/* conn_tcp: sockets as conns. One registration for all events, edge-triggered, for the socket's whole life: no epoll_ctl and
+ * no probing read in steady state. A read that does not fill the buffer says "drained", unless the peer's end is known to be
+ * queued: then reading goes on until EOF or error, because the bytes before an RST are still there.
+ */
+#include "io/conn.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+struct conn_tcp {
+    struct conn conn;
+    struct grave grave;
+    int fd;
+    bool connecting;
+};
+
+static struct conn_tcp *tcp_of(struct conn *c)
+{
+    OBJ_CHECK(c, CONN_MAGIC);
+    return CONTAINER_OF(c, struct conn_tcp, conn);
+}
+
+static enum io tcp_broken(struct conn *c, int error)
+{
+    if (!c->error || c->error == -ECONNRESET)
+        c->error = error;
+    c->ready &= (uint8_t)~CONN_RX;
+    return IO_ERR;
+}
+
+static enum io tcp_recv(struct conn *c, void *p, size_t n, size_t *ret_n)
+{
+    ssize_t r;
+
+    CHECK(n > 0);
+    do {
+        r = recv(tcp_of(c)->fd, p, n, 0);
+    } while (r < 0 && errno == EINTR);
+    if (r > 0) {
+        if ((size_t)r < n && !c->hup)
+            c->ready &= (uint8_t)~CONN_RX;
+        c->rx_bytes += (size_t)r;
+        *ret_n = (size_t)r;
+        return IO_OK;
+    }
+    if (r < 0 && errno == EAGAIN && !c->error) {
+        c->ready &= (uint8_t)~CONN_RX;
+        return IO_AGAIN;
+    }
+    if (r == 0 && !c->error) {
+        c->ready &= (uint8_t)~CONN_RX;
+        c->eof = true;
+        return IO_EOF;
+    }
+    return tcp_broken(c, r < 0 && errno != EAGAIN ? -errno : c->error);
+}
+
+static enum io tcp_send(struct conn *c, const struct iovec *iov, int n_iov, size_t *ret_n)
+{
+    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n_iov};
+    size_t want = 0;
+    ssize_t r;
+
+    for (int i = 0; i < n_iov; i++)
+        want += iov[i].iov_len;
+    do {
+        if (n_iov == 1)
+            r = send(tcp_of(c)->fd, iov[0].iov_base, want, MSG_NOSIGNAL);
+        else
+            r = sendmsg(tcp_of(c)->fd, &m, MSG_NOSIGNAL);
+    } while (r < 0 && errno == EINTR);
+    if (r < 0) {
+        c->ready &= (uint8_t)~CONN_TX;
+        if (errno == EAGAIN)
+            return IO_AGAIN;
+        /* What was received before the break is still to be read: a reader must try. */
+        c->error = -errno;
+        c->hup = true;
+        c->ready |= CONN_RX;
+        return IO_ERR;
+    }
+    if ((size_t)r < want)
+        c->ready &= (uint8_t)~CONN_TX;
+    c->tx_bytes += (size_t)r;
+    *ret_n = (size_t)r;
+    return IO_OK;
+}
+
+static int tcp_shut(struct conn *c)
+{
+    return shutdown(tcp_of(c)->fd, SHUT_WR) ? -errno : 0;
+}
+
+static enum io tcp_established(struct conn *c)
+{
+    struct conn_tcp *t = tcp_of(c);
+    int err = 0;
+    socklen_t n = sizeof(err);
+
+    if (!t->connecting)
+        return IO_OK;
+    if (!(c->ready & CONN_TX))
+        return IO_AGAIN;
+    t->connecting = false;
+    if (!c->error)
+        return IO_OK;
+    if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &err, &n) == 0 && err)
+        c->error = -err;
+    return IO_ERR;
+}
+
+static int tcp_fd(struct conn *c, enum conn_dir dir)
+{
+    UNUSED(dir);
+    return c->error ? -1 : tcp_of(c)->fd;
+}
+
+static void tcp_free(struct grave *g)
+{
+    struct conn_tcp *t = CONTAINER_OF(g, struct conn_tcp, grave);
+
+    t->conn.magic = OBJ_DEAD;
+    mem_free(t);
+}
+
+/* ---- endings ---- */
+
+static void close_with_rst(int fd)
+{
+    struct linger l = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+    close(fd);
+}
+
+/* A socket whose last bytes still have to reach the peer before its RST does (an RST throws away what is queued). */
+struct reaper {
+    struct task task;
+    struct timer timer;
+    struct grave grave;
+    int fd;
+    unsigned polls;
+};
+
+static void reaper_free(struct grave *g)
+{
+    mem_free(CONTAINER_OF(g, struct reaper, grave));
+}
+
+static void reaper_run(struct task *t, unsigned bits)
+{
+    struct reaper *r = CONTAINER_OF(t, struct reaper, task);
+    int queued = 0;
+
+    UNUSED(bits);
+    if (++r->polls * CONN_RESET_POLL_MS < CONN_RESET_GRACE_MS && ioctl(r->fd, SIOCOUTQ, &queued) == 0 &&
+        queued > 0) {
+        timer_set(&r->timer, CONN_RESET_POLL_MS);
+        return;
+    }
+    close_with_rst(r->fd);
+    loop_bury(t->loop, &r->grave);
+}
+
+/* False: no memory for it; the RST goes out at once. */
+static bool reaper_start(struct loop *loop, int fd)
+{
+    struct reaper *r = mem_zalloc(sizeof(*r));
+
+    if (!r)
+        return false;
+    /* The conn dies now: no more events may name it. */
+    epoll_ctl(loop->epfd, EPOLL_CTL_DEL, fd, NULL);
+    task_init(&r->task, loop, "reaper", reaper_run);
+    timer_init(&r->timer, &r->task);
+    r->fd = fd;
+    r->grave.free = reaper_free;
+    timer_set(&r->timer, CONN_RESET_POLL_MS);
+    return true;
+}
+
+static void tcp_close(struct conn *c, bool reset)
+{
+    struct conn_tcp *t = tcp_of(c);
+    int queued = 0;
+
+    if (!reset || c->error) {
+        close(t->fd);
+    } else if (c->tx_bytes == 0 || ioctl(t->fd, SIOCOUTQ, &queued) < 0 || queued == 0 ||
+               !reaper_start(c->loop, t->fd)) {
+        close_with_rst(t->fd);
+    }
+    t->fd = -1;
+    loop_bury(c->loop, &t->grave);
+}
+
+/* ---- beginnings ---- */
+
+static const struct conn_ops tcp_ops = {
+    .name = "tcp",
+    .recv = tcp_recv,
+    .send = tcp_send,
+    .shut = tcp_shut,
+    .established = tcp_established,
+    .fd = tcp_fd,
+    .close = tcp_close,
+};
+
+int conn_tcp_new(struct loop *loop, int fd, bool connecting, struct conn **ret_conn)
+{
+    struct conn_tcp *t = mem_zalloc(sizeof(*t));
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
+
+    if (!t)
+        return ERR_NOMEM;
+    t->conn.magic = CONN_MAGIC;
+    t->conn.ops = &tcp_ops;
+    t->conn.loop = loop;
+    /* A new socket has room: its first event then wakes nobody for nothing. */
+    t->conn.ready = connecting ? 0 : CONN_TX;
+    t->grave.free = tcp_free;
+    t->fd = fd;
+    t->connecting = connecting;
+    e.data.u64 = (uintptr_t)&t->conn;
+    if (epoll_ctl(loop->epfd, EPOLL_CTL_ADD, fd, &e)) {
+        int r = -errno;
+
+        mem_free(t);
+        return r;
+    }
+    *ret_conn = &t->conn;
+    return 0;
+}
+
+int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct addr *from, struct conn **ret_conn)
+{
+    int fd, r, one = 1;
+    bool connecting = false;
+
+    fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (from && (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) ||
+                 bind(fd, &from->sa, addr_len(from))))
+        goto fail;
+    if (connect(fd, &to->sa, addr_len(to))) {
+        if (errno != EINPROGRESS)
+            goto fail;
+        connecting = true;
+    }
+    r = conn_tcp_new(loop, fd, connecting, ret_conn);
+    if (r < 0)
+        close(fd);
+    return r;
+
+fail:
+    r = -errno;
+    close(fd);
+    return r;
+}
+
+bool conn_tcp_local(struct conn *c, struct addr *ret_local)
+{
+    socklen_t n = sizeof(ret_local->in6);
+
+    return c->ops == &tcp_ops && getsockname(tcp_of(c)->fd, &ret_local->sa, &n) == 0;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/* loop: the turn. Everything that happens in a worker happens in one of the seven phases of loop_turn(). I/O only marks
+ * and wakes; the rooms run from the run queue. Nothing is freed before the last phase, so that no task, conn or stream can
+ * die inside a call that still uses it.
+ */
+#include "io/loop.h"
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/conn.h"
+#include "io/pipes.h"
+
+#include <limits.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    LOOP_BLOCK = 16384 + 64, /* a relay's copy and a block header */
+    LOOP_PAGE = 4096,
+    LOOP_KEEP = 128,   /* free blocks and pages kept */
+    LOOP_INBOX = 4096, /* messages waiting */
+    LOOP_PIPE_BYTES = 64 << 20,
+    WATCH_TAG = 1, /* low bit of the epoll cookie: a watch, not a conn */
+};
+
+/* ---- tasks ---- */
+
+void task_init(struct task *t, struct loop *loop, const char *name, void (*run)(struct task *t, unsigned bits))
+{
+    list_init(&t->link);
+    t->loop = loop;
+    t->run = run;
+    t->name = name;
+    t->bits = 0;
+    t->bulk = false;
+}
+
+void task_wake(struct task *t, unsigned bits)
+{
+    if (!t)
+        return;
+    t->bits |= (uint8_t)bits;
+    if (list_empty(&t->link))
+        list_push(t->bulk ? &t->loop->bulk : &t->loop->small, &t->link);
+}
+
+void task_cancel(struct task *t)
+{
+    list_del(&t->link);
+    t->bits = 0;
+}
+
+/* Runs at most `cap` tasks of one queue: what is woken meanwhile joins the end, and what is over the cap waits for the
+ * next turn, so that tasks waking each other cannot keep the loop from the sockets. */
+static void loop_run_queue(struct loop *loop, struct list *queue, unsigned cap)
+{
+    struct list *l;
+
+    while (cap-- && (l = list_pop(queue))) {
+        struct task *t = LIST_ENTRY(l, struct task, link);
+        unsigned bits = t->bits;
+
+        t->bits = 0;
+        loop->tasks_run++;
+        t->run(t, bits);
+    }
+}
+
+/* ---- timers ---- */
+
+void timer_init(struct timer *t, struct task *task)
+{
+    wheel_node_init(&t->node);
+    t->task = task;
+}
+
+void timer_set_at(struct timer *t, uint64_t due_ms)
+{
+    wheel_set(&t->task->loop->wheel, &t->node, due_ms);
+}
+
+void timer_set(struct timer *t, uint64_t delay_ms)
+{
+    timer_set_at(t, t->task->loop->now_ms + delay_ms);
+}
+
+void timer_stop(struct timer *t)
+{
+    wheel_del(&t->task->loop->wheel, &t->node);
+}
+
+static void loop_timers(struct loop *loop)
+{
+    struct wheel_node *n;
+
+    while ((n = wheel_pop(&loop->wheel, loop->now_ms)))
+        task_wake(LIST_ENTRY(n, struct timer, node)->task, TASK_TIMER);
+}
+
+/* ---- the world: Linux ---- */
+
+static uint64_t linux_now_us(struct loop *loop)
+{
+    struct timespec ts;
+
+    UNUSED(loop);
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+static uint64_t linux_wall_ms(struct loop *loop)
+{
+    struct timespec ts;
+
+    UNUSED(loop);
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
+}
+
+static int linux_wait(struct loop *loop, int timeout_ms)
+{
+    struct epoll_event ev[LOOP_EVENTS];
+    int n = epoll_wait(loop->epfd, ev, LOOP_EVENTS, timeout_ms);
+
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+    for (int i = 0; i < n; i++) {
+        uintptr_t cookie = (uintptr_t)ev[i].data.u64;
+
+        if (cookie & WATCH_TAG) {
+            struct watch *w = (struct watch *)(cookie & ~(uintptr_t)WATCH_TAG);
+
+            w->ready(w, ev[i].events);
+        } else {
+            conn_ready((struct conn *)cookie, ev[i].events);
+        }
+    }
+    return 0;
+}
+
+const struct world_ops world_linux = {
+    .now_us = linux_now_us,
+    .wall_ms = linux_wall_ms,
+    .wait = linux_wait,
+    .dial = conn_tcp_dial,
+};
+
+int loop_watch(struct loop *loop, struct watch *w)
+{
+    struct epoll_event e = {.events = w->events, .data.u64 = (uintptr_t)w | WATCH_TAG};
+
+    if (loop->epfd < 0)
+        return 0;
+    return epoll_ctl(loop->epfd, EPOLL_CTL_ADD, w->fd, &e) ? -errno : 0;
+}
+
+int loop_rewatch(struct loop *loop, struct watch *w)
+{
+    struct epoll_event e = {.events = w->events, .data.u64 = (uintptr_t)w | WATCH_TAG};
+
+    if (loop->epfd < 0)
+        return 0;
+    return epoll_ctl(loop->epfd, EPOLL_CTL_MOD, w->fd, &e) ? -errno : 0;
+}
+
+void loop_unwatch(struct loop *loop, struct watch *w)
+{
+    if (loop->epfd >= 0)
+        epoll_ctl(loop->epfd, EPOLL_CTL_DEL, w->fd, NULL);
+}
+
+/* ---- messages from other threads ---- */
+
+bool loop_post(struct loop *loop, struct msg *m)
+{
+    bool was_empty;
+    uint64_t one = 1;
+
+    if (!ring_ptr_put(&loop->inbox, m, &was_empty))
+        return false;
+    /* A full eventfd counter would need 2^64 posts: the write cannot block. */
+    if (was_empty && loop->wakefd >= 0 && write(loop->wakefd, &one, sizeof(one)) < 0)
+        log_limited(LOG_ERROR, 1, "cannot wake a worker: %s", err_text(-errno));
+    return true;
+}
+
+static void loop_inbox(struct loop *loop)
+{
+    struct msg *m;
+
+    for (int i = 0; i < LOOP_INBOX && (m = ring_ptr_get(&loop->inbox)); i++)
+        m->run(m, loop);
+}
+
+static void loop_woken(struct watch *w, unsigned events)
+{
+    uint64_t n;
+
+    UNUSED(events);
+    if (read(w->fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+        log_limited(LOG_ERROR, 1, "cannot read a worker's wake-up: %s", err_text(-errno));
+}
+
+/* ---- the end of a turn ---- */
+
+void loop_flush_later(struct loop *loop, struct flush *f)
+{
+    if (list_empty(&f->link))
+        list_push(&loop->flush, &f->link);
+}
+
+static void loop_flush(struct loop *loop)
+{
+    struct list now, *l;
+
+    /* What is queued while flushing waits for the next turn. */
+    list_init(&now);
+    list_splice(&now, &loop->flush);
+    while ((l = list_pop(&now))) {
+        struct flush *f = LIST_ENTRY(l, struct flush, link);
+
+        f->run(f);
+    }
+}
+
+void loop_bury(struct loop *loop, struct grave *g)
+{
+    list_push(&loop->grave, &g->link);
+}
+
+static void loop_graveyard(struct loop *loop)
+{
+    struct list *l;
+
+    while ((l = list_pop(&loop->grave))) {
+        struct grave *g = LIST_ENTRY(l, struct grave, link);
+
+        g->free(g);
+    }
+}
+
+/* ---- the turn ---- */
+
+static void loop_clock(struct loop *loop)
+{
+    uint64_t us = loop->world->now_us(loop);
+
+    if (us > loop->now_us)
+        loop->now_us = us;
+    loop->now_ms = loop->now_us / 1000;
+    loop->wall_ms = loop->world->wall_ms(loop);
+}
+
+static int loop_timeout(const struct loop *loop, int max_wait_ms)
+{
+    uint64_t next, wait;
+
+    if (!list_empty(&loop->small) || !list_empty(&loop->bulk) || !list_empty(&loop->flush) ||
+        !list_empty(&loop->grave))
+        return 0;
+    next = wheel_next(&loop->wheel);
+    if (next == UINT64_MAX)
+        return max_wait_ms;
+    wait = next > loop->now_ms ? next - loop->now_ms : 0;
+    if (wait > INT_MAX)
+        wait = INT_MAX;
+    return max_wait_ms >= 0 && (uint64_t)max_wait_ms < wait ? max_wait_ms : (int)wait;
+}
+
+void loop_turn(struct loop *loop, int max_wait_ms)
+{
+    int r = loop->world->wait(loop, loop_timeout(loop, max_wait_ms));
+
+    if (r < 0)
+        log_limited(LOG_ERROR, 1, "waiting for events: %s", err_text(r));
+    loop_clock(loop);
+    loop_inbox(loop);
+    loop_timers(loop);
+    loop_run_queue(loop, &loop->small, LOOP_SMALL_CAP);
+    loop_run_queue(loop, &loop->bulk, LOOP_BULK_CAP);
+    loop_flush(loop);
+    loop_graveyard(loop);
+    loop->turns++;
+    atomic_store_explicit(&loop->heartbeat, loop->turns, memory_order_relaxed);
+}
+
+void loop_run(struct loop *loop)
+{
+    while (!loop->stop)
+        loop_turn(loop, -1);
+}
+
+/* ---- life ---- */
+
+static int loop_open_kernel(struct loop *loop)
+{
+    loop->epfd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epfd < 0)
+        return -errno;
+    loop->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wakefd < 0)
+        return -errno;
+    loop->wake_watch = (struct watch){.fd = loop->wakefd, .events = EPOLLIN, .ready = loop_woken};
+    return loop_watch(loop, &loop->wake_watch);
+}
+
+int loop_init(struct loop *loop, const struct world_ops *world)
+{
+    int r;
+
+    *loop = (struct loop){.magic = LOOP_MAGIC, .world = world, .epfd = -1, .wakefd = -1};
+    list_init(&loop->small);
+    list_init(&loop->bulk);
+    list_init(&loop->flush);
+    list_init(&loop->grave);
+    loop_clock(loop);
+    wheel_init(&loop->wheel, loop->now_ms);
+    objcache_init(&loop->blocks, LOOP_BLOCK, LOOP_KEEP);
+    objcache_init(&loop->pages, LOOP_PAGE, LOOP_KEEP);
+    r = ring_ptr_init(&loop->inbox, LOOP_INBOX);
+    if (r < 0)
+        return r;
+    r = ERR_NOMEM;
+    loop->scratch = mem_alloc(LOOP_SCRATCH);
+    loop->pipes = pipe_pool_new(LOOP_PIPE_BYTES);
+    if (!loop->scratch || !loop->pipes)
+        goto fail;
+    if (world->wait == linux_wait) {
+        r = loop_open_kernel(loop);
+        if (r < 0)
+            goto fail;
+    }
+    return 0;
+
+fail:
+    loop_done(loop);
+    return r;
+}
+
+void loop_done(struct loop *loop)
+{
+    loop_graveyard(loop);
+    if (loop->epfd >= 0)
+        close(loop->epfd);
+    if (loop->wakefd >= 0)
+        close(loop->wakefd);
+    pipe_pool_free(loop->pipes);
+    mem_free(loop->scratch);
+    objcache_done(&loop->blocks);
+    objcache_done(&loop->pages);
+    ring_ptr_done(&loop->inbox);
+    loop->magic = OBJ_DEAD;
+}

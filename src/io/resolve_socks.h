@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* resolve_socks: the sockets that c-ares uses: close-on-exec, no SIGPIPE, watched by the loop,
+ * bounded in number and in what is read from one at a time. Owner: resolve_dns. Thread: its loop's.
+ */
+#ifndef IO_RESOLVE_SOCKS_H
+#define IO_RESOLVE_SOCKS_H
+
+#include "io/addr.h"
+#include "io/loop.h"
+
+enum {
+    RESOLVE_SOCKS_MAX = 16,       /* UDP and TCP for each of eight servers */
+    RESOLVE_SOCKS_DATAGRAMS = 64, /* read per call: a flood cannot hold the loop */
+};
+
+struct resolve_socks;
+
+struct resolve_sock {
+    struct watch watch; /* fd -1: free */
+    struct resolve_socks *socks;
+    unsigned ready; /* EPOLL* seen and not handled yet */
+    bool watched, datagrams;
+};
+
+struct resolve_socks {
+    unsigned magic;
+    struct task *task; /* woken with TASK_RX when a socket is ready */
+    struct resolve_sock v[RESOLVE_SOCKS_MAX];
+    unsigned budget; /* datagrams that may still be read in this call */
+    /* Link-local servers have a scope that c-ares does not keep: it is looked up here. */
+    const struct addr *servers;
+    unsigned n_servers;
+    /* Sees each datagram before c-ares does. */
+    void (*saw)(void *owner, struct slice datagram);
+    void *owner;
+};
+
+#define RESOLVE_SOCKS_MAGIC 0x50c4e701u
+
+struct ares_socket_functions;
+/* For ares_set_socket_functions and ARES_OPT_SOCK_STATE_CB, with a struct resolve_socks as their
+ * data. */
+extern const struct ares_socket_functions resolve_socks_functions;
+void resolve_socks_state(void *socks, int fd, int readable, int writable);
+
+void resolve_socks_init(struct resolve_socks *s, struct task *task,
+                        void (*saw)(void *owner, struct slice datagram), void *owner);
+/* The next socket that is ready: its descriptor or -1, and what for (EPOLL*; an error is reading
+ * and writing). The place to go on is *at, first 0. */
+int resolve_socks_next(struct resolve_socks *s, unsigned *at, unsigned *ret_events);
+
+#endif

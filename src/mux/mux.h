@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* mux: streams on a conn, the second seam, in the server role (requests come in) or the client role (requests go out).
+ * Owner: a session (server role); an exchange or the upstream pool (client role). Thread: its worker's.
+ * Freed by mux_close, at the end of the turn. */
+#ifndef MUX_MUX_H
+#define MUX_MUX_H
+
+#include "io/conn.h"
+#include "mux/stream.h"
+#include "proto/h1_parse.h"
+
+struct mux;
+
+/* What the owner in the server role does next:
+ * IDLE    between requests, nothing unsent        BUSY    a stream is out, or bytes are still leaving or being discarded
+ * LINGER  the last answer is written: shut down, discard, close      CLOSED  the conn ended: close */
+enum mux_state { MUX_IDLE, MUX_BUSY, MUX_LINGER, MUX_CLOSED };
+
+struct mux_ops {
+    const char *name;
+    enum mux_state (*serve)(struct mux *m);
+    struct stream *(*open)(struct mux *m, struct task *task);
+    bool (*reusable)(struct mux *m);
+    void (*close)(struct mux *m, bool reset);
+};
+
+struct mux {
+    unsigned magic;
+    const struct mux_ops *ops;
+    struct task *task; /* the owner's: woken when no stream is out */
+    /* Server role: a request begins. The owner sets stream->task and wakes it; it runs nothing. */
+    void (*on_stream)(struct mux *m, struct stream *s);
+    void *owner;
+    bool drain; /* server role: each answer is the last on this connection */
+    uint32_t keep_alive_s; /* client role: how long the peer said it keeps an idle connection; 0: it did not say */
+    struct conn *conn;     /* for names and counters; NULL once it is gone */
+};
+
+/* What of an unread request is thrown away to keep an h1 connection alive after an early answer (DESIGN 6). */
+enum { MUX_DISCARD_BYTES = 256 * 1024, MUX_DISCARD_MS = 1000 };
+
+#define MUX_MAGIC 0x3a0b0001u
+
+/* Takes the conn. NULL: memory refused, the conn is still the caller's.
+ * limits are borrowed for the mux's life. early: what was read from the conn already, at most MUX_EARLY_MAX bytes; copied. */
+enum { MUX_EARLY_MAX = 16384 };
+struct mux *mux_h1_server_new(struct conn *conn, const struct h1_limits *limits, struct slice early) MUST_USE;
+struct mux *mux_h1_client_new(struct conn *conn, const struct h1_limits *limits) MUST_USE;
+
+/* Server role, called by the owner when its task was woken (or a stream was released): moves on whatever does not need a stream. */
+static inline enum mux_state mux_serve(struct mux *m)
+{
+    return m->ops->serve(m);
+}
+
+/* Client role: a new stream that wakes `task`. NULL: not now. */
+static inline struct stream *mux_open(struct mux *m, struct task *task)
+{
+    return m->ops->open(m, task);
+}
+
+/* Client role: it may serve another request (nothing half-done, nothing unexpected received). */
+static inline bool mux_reusable(struct mux *m)
+{
+    return m->ops->reusable(m);
+}
+
+
+static inline void mux_close(struct mux **mp, bool reset)
+{
+    struct mux *m = *mp;
+
+    *mp = NULL;
+    if (m)
+        m->ops->close(m, reset);
+}
+
+#endif

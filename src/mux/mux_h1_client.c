@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* mux_h1_client: HTTP/1 towards an origin: one exchange at a time, no pipelining (C50). Says whether the connection may be used
+ * again: only when both messages are complete and nothing unexpected arrived (C49, FAILURES 25).
+ * Owned by an exchange while in use, by the upstream pool while idle.
+ */
+#include "mux/mux_h1.h"
+
+#include "base/check.h"
+
+static const struct stream_ops client_stream_ops;
+
+static struct stream *client_open(struct mux *mux, struct task *task)
+{
+    struct mux_h1 *m = h1_of_mux(mux);
+
+    if (m->state != H1_IDLE || m->wire.conn->error || m->wire.conn->hup)
+        return NULL;
+    h1_attach(m, &client_stream_ops);
+    m->stream.task = task;
+    m->wire.conn->task = task;
+    return &m->stream;
+}
+
+static bool client_reusable(struct mux *mux)
+{
+    struct mux_h1 *m = h1_of_mux(mux);
+    const struct conn *c = m->wire.conn;
+    size_t n;
+
+    if (m->state != H1_IDLE || c->error || c->hup || c->eof)
+        return false;
+    /* A read that was filled to the last byte, or a splice, leaves open whether there is more: more would be poison. */
+    return !(c->ready & CONN_RX) || wire_recv(&m->wire, m->loop->scratch, 1, &n) == IO_AGAIN;
+}
+
+static enum io client_send_head(struct stream *s, const struct head *h, bool last)
+{
+    struct mux_h1 *m = h1_of(s);
+    struct h1_out o = {
+        .form = slice_eq(h->path, SLICE("*")) ? FORM_ASTERISK : FORM_ORIGIN,
+        .version = 11,
+        .protocol = h->protocol,
+        .te_trailers = h->te_trailers,
+    };
+
+    if (h->body == BODY_SIZED)
+        o.framing = H1_FRAME_LENGTH;
+    else if (h->body == BODY_STREAMED)
+        o.framing = H1_FRAME_CHUNKED;
+    m->method = h->method;
+    if (h1_write_request(&m->wire.out, h, &o) < 0)
+        return h1_fault_set(m, END_NO_MEMORY, "the request's head could not be written");
+    return h1_begin_content(m, o.framing, h->length, last);
+}
+
+static bool client_is_interim(const struct head *h)
+{
+    return h->status < 200 && h->status != 101;
+}
+
+static enum io client_recv_head(struct stream *s, struct arena *a, struct head **ret_head)
+{
+    struct mux_h1 *m = h1_of(s);
+    struct head *h = NULL;
+    enum io io = h1_read_head(m, a, H1_RESPONSE, &h);
+
+    if (io != IO_OK) {
+        m->close = true;
+        return io;
+    }
+    *ret_head = h;
+    if (client_is_interim(h))
+        return IO_OK;
+    if (h->close || h->version < 11 || h1_body_direct(&m->body) == UINT64_MAX)
+        m->close = true;
+    m->mux.keep_alive_s = h->keep_alive_s;
+    s->rx = m->body.done ? STREAM_END : STREAM_BODY;
+    return IO_OK;
+}
+
+static void client_release(struct stream *s)
+{
+    struct mux_h1 *m = h1_of(s);
+    struct conn *c = m->wire.conn;
+
+    CHECK(m->state == H1_ATTACHED);
+    m->parser = NULL;
+    s->task = NULL;
+    if (c)
+        c->task = m->mux.task;
+    if (c && s->rx == STREAM_END && s->tx == STREAM_END && !s->tunnel && !m->close && !m->wire.in.len &&
+        !m->wire.out.len)
+        m->state = H1_IDLE;
+    else
+        m->state = H1_DEAD;
+}
+
+static const struct stream_ops client_stream_ops = {
+    .name = "h1-upstream",
+    .recv_head = client_recv_head,
+    .recv = h1_recv,
+    .send_head = client_send_head,
+    .send = h1_send,
+    .end = h1_end,
+    .flush = h1_flush,
+    .room = h1_room,
+    .tunnel = h1_tunnel,
+    .fd = h1_fd,
+    .moved = h1_moved,
+    .broken = h1_broken,
+    .reset = h1_reset,
+    .release = client_release,
+};
+
+static const struct mux_ops client_ops = {
+    .name = "h1-client",
+    .open = client_open,
+    .reusable = client_reusable,
+    .close = h1_close,
+};
+
+struct mux *mux_h1_client_new(struct conn *conn, const struct h1_limits *limits)
+{
+    struct mux_h1 *m = h1_new(conn, limits, &client_ops);
+
+    return m ? &m->mux : NULL;
+}

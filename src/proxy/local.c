@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/* local: replies made here. Every refusal says why: status, Proxy-Status (RFC 9209), a short body in the form the client prefers.
+ * Nothing from the request is echoed unescaped, and nothing of the inside is told.
+ */
+#include "proxy/local.h"
+
+#include "base/json.h"
+#include "base/num.h"
+#include "build_config.h"
+#include "io/addr.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char local_busy_reply[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                                "Proxy-Status: ginnel; error=connection_limit_reached; "
+                                "details=\"out of file descriptors\"\r\n"
+                                "Retry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+enum { LOCAL_BODY_MAX = 2048 };
+
+static const char *status_reason(int status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 400:
+        return "Bad Request";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 414:
+        return "URI Too Long";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return "Unknown";
+    }
+}
+
+/* ---- bodies ---- */
+
+enum body_form { BODY_TEXT, BODY_HTML, BODY_JSON };
+
+/* The first acceptable type that we have; parameters and weights are not weighed against each other. */
+static enum body_form body_form_of(const struct head *request)
+{
+    uint32_t i = 0;
+    const struct field *f = request ? hdrs_next(&request->fields, HDR_ACCEPT, &i) : NULL;
+
+    for (; f; i++, f = hdrs_next(&request->fields, HDR_ACCEPT, &i)) {
+        struct slice list = f->value, item;
+
+        while (slice_next_item(&list, &item)) {
+            struct slice type = slice_trim(slice_of(item.p, slice_find(item, ';')));
+
+            if (slice_eq_nocase(type, SLICE("application/json")))
+                return BODY_JSON;
+            if (slice_eq_nocase(type, SLICE("text/html")))
+                return BODY_HTML;
+            if (slice_eq_nocase(type, SLICE("text/plain")))
+                return BODY_TEXT;
+        }
+    }
+    return BODY_TEXT;
+}
+
+static struct slice body_json(struct arena *a, int status, const struct end_info *e, const char *detail)
+{
+    struct json j;
+    char *p = arena_alloc(a, LOCAL_BODY_MAX);
+
+    if (!p)
+        return SLICE_NONE;
+    json_init(&j, p, LOCAL_BODY_MAX - 1);
+    json_open(&j, '{');
+    json_ku64(&j, "status", (uint64_t)status);
+    json_kstr(&j, "error", slice_str(e->proxy_status));
+    json_kstr(&j, "reason", slice_str(e->token));
+    json_kstr(&j, "detail", slice_str(detail));
+    json_close(&j, '}');
+    p[j.n] = '\n';
+    return slice_of(p, j.n + 1);
+}
+
+static struct slice body_make(struct arena *a, enum body_form form, int status, const struct end_info *e, const char *detail)
+{
+    const char *reason = status_reason(status);
+
+    /* All four parts are texts of ours. */
+    switch (form) {
+    case BODY_JSON:
+        return body_json(a, status, e, detail);
+    case BODY_HTML:
+        return arena_printf(a,
+                            "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n"
+                            "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}"
+                            "</style>\n<h1>%d %s</h1>\n<p>The proxy could not pass this request on: %s.</p>\n"
+                            "<p><small>ginnel: %s (%s)</small></p>\n",
+                            status, reason, status, reason, detail, e->token, e->proxy_status);
+    case BODY_TEXT:
+        break;
+    }
+    return arena_printf(a, "%d %s\nThe proxy could not pass this request on: %s.\nginnel: %s (%s)\n", status, reason, detail,
+                        e->token, e->proxy_status);
+}
+
+static struct slice body_type(enum body_form form)
+{
+    switch (form) {
+    case BODY_JSON:
+        return SLICE("application/json");
+    case BODY_HTML:
+        return SLICE("text/html; charset=utf-8");
+    case BODY_TEXT:
+        break;
+    }
+    return SLICE("text/plain; charset=utf-8");
+}
+
+/* ---- heads ---- */
+
+static int add(struct xchg *x, struct head *h, const char *name, struct slice value)
+{
+    struct slice n = slice_str(name);
+
+    return value.p ? hdrs_add(&h->fields, &x->arena, hdr_id(n), n, value) : ERR_NOMEM;
+}
+
+/* Content-Length is the mux's to write; Date and Via are step reply's. */
+static struct head *head_new(struct xchg *x, int status, struct slice type, size_t length)
+{
+    struct head *h = arena_zalloc(&x->arena, sizeof(*h));
+
+    if (!h)
+        return NULL;
+    h->response = true;
+    h->version = 11;
+    h->status = status;
+    h->reason = slice_str(status_reason(status));
+    h->body = BODY_SIZED;
+    h->length = length;
+    hdrs_init(&h->fields);
+    if (type.n && add(x, h, "Content-Type", type) < 0)
+        return NULL;
+    return h;
+}
+
+/* `name; error=type; details="text"` (RFC 9209 2). The name is a token; one that begins with a digit must be a string. */
+static struct slice proxy_status(struct xchg *x, const struct end_info *e, const char *detail)
+{
+    const char *name = x->worker->conf->name;
+    bool token = (name[0] >= 'A' && name[0] <= 'Z') || (name[0] >= 'a' && name[0] <= 'z') || name[0] == '*';
+    const char *q = token ? "" : "\"";
+
+    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"%s\"", q, name, q, e->proxy_status, detail);
+}
+
+/* After these nothing more can be understood, or should be, on the connection. */
+static bool must_close(enum end_reason reason)
+{
+    const struct end_info *e = end_info(reason);
+
+    return e->status == 400 || e->status == 408 || e->status == 414 || e->status == 431 || e->status == 501 ||
+           e->status == 505 || reason == END_NOT_ADMITTED || reason == END_DRAINED || reason == END_NO_MEMORY;
+}
+
+int local_error(struct xchg *x, enum end_reason reason, const char *detail, struct head **ret_head, struct slice *ret_body)
+{
+    const struct end_info *e = end_info(reason);
+    enum body_form form = body_form_of(x->req->head);
+    struct slice body;
+    struct head *h;
+
+    if (!detail)
+        detail = e->text;
+    body = body_make(&x->arena, form, e->status, e, detail);
+    h = body.p ? head_new(x, e->status, body_type(form), body.n) : NULL;
+    if (!h || add(x, h, "Proxy-Status", proxy_status(x, e, detail)) < 0)
+        return ERR_NOMEM;
+    if (e->status == 503 && add(x, h, "Retry-After", SLICE("1")) < 0)
+        return ERR_NOMEM;
+    if (e->status == 405 && add(x, h, "Allow", SLICE("GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, PATCH")) < 0)
+        return ERR_NOMEM;
+    h->close = must_close(reason);
+    *ret_head = h;
+    *ret_body = body;
+    return 0;
+}
+
+/* ---- the small site ---- */
+
+static enum xstep reply(struct xchg *x, int status, struct slice type, struct slice body)
+{
+    struct head *h = body.p ? head_new(x, status, type, body.n) : NULL;
+
+    return h ? xchg_reply_local(x, h, body) : xchg_fail(x, END_NO_MEMORY, NULL);
+}
+
+/* http://ginnel.internal/: proves to a client that it comes through this proxy (S001-27). */
+static enum xstep who_am_i(struct xchg *x)
+{
+    char addr[ADDR_TEXT_MAX];
+    char *p = arena_alloc(&x->arena, LOCAL_BODY_MAX);
+    struct json j;
+
+    if (!p)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    addr_host_text(&x->session->client, addr);
+    json_init(&j, p, LOCAL_BODY_MAX - 1);
+    json_open(&j, '{');
+    json_kstr(&j, "proxy", SLICE("ginnel"));
+    json_kstr(&j, "version", SLICE(GINNEL_VERSION));
+    json_kstr(&j, "name", slice_str(x->worker->conf->name));
+    json_kstr(&j, "client_address", slice_str(addr));
+    json_ku64(&j, "client_port", addr_port(&x->session->client));
+    json_close(&j, '}');
+    p[j.n] = '\n';
+    return reply(x, 200, SLICE("application/json"), slice_of(p, j.n + 1));
+}
+
+static enum xstep internal_site(struct xchg *x)
+{
+    const struct head *h = x->req->head;
+
+    if (h->method == METHOD_CONNECT)
+        return xchg_fail(x, END_NOT_BUILT, "ginnel.internal is a plain http site of the proxy itself");
+    if (!slice_eq(slice_of(h->path.p, slice_find(h->path, '?')), SLICE("/")))
+        return reply(x, 404, SLICE("text/plain; charset=utf-8"), SLICE("404: http://ginnel.internal/ is all there is\n"));
+    if (h->method != METHOD_GET && h->method != METHOD_HEAD)
+        return reply(x, 405, SLICE("text/plain; charset=utf-8"), SLICE("405: GET or HEAD\n"));
+    return who_am_i(x);
+}
+
+/* A request that was meant for an origin, or a browser tricked by DNS into asking us: never forwarded (DESIGN 2). */
+static enum xstep origin_form(struct xchg *x)
+{
+    const struct head *h = x->req->head;
+
+    if (slice_eq(h->path, SLICE("/healthz")) && (h->method == METHOD_GET || h->method == METHOD_HEAD))
+        return reply(x, 200, SLICE("text/plain; charset=utf-8"), SLICE("ok\n"));
+    return xchg_fail(x, END_BAD_REQUEST, "this is a proxy: send it the whole URL (GET http://host/path) or CONNECT host:port");
+}
+
+/* Max-Forwards: 0 is answered by whoever it has reached (RFC 9110 7.6.2). */
+static bool last_hop(const struct head *h)
+{
+    const struct field *f = hdrs_find(&h->fields, HDR_MAX_FORWARDS);
+    uint64_t n;
+
+    return h->method == METHOD_OPTIONS && f && num_dec(f->value, UINT32_MAX, &n) == 0 && n == 0;
+}
+
+static enum xstep options_here(struct xchg *x)
+{
+    struct head *h = head_new(x, 200, SLICE_NONE, 0);
+
+    if (!h || add(x, h, "Allow", SLICE("GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, PATCH")) < 0)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    return xchg_reply_local(x, h, SLICE(""));
+}
+
+enum xstep local_answer(struct xchg *x)
+{
+    const struct head *h = x->req->head;
+
+    if (h->method != METHOD_CONNECT && h->form != FORM_ABSOLUTE)
+        return origin_form(x);
+    if (h->method == METHOD_TRACE)
+        return xchg_fail(x, END_TRACE_OFF, NULL);
+    if (slice_eq(h->auth.host, SLICE("ginnel.internal")))
+        return internal_site(x);
+    if (h->scheme == SCHEME_HTTPS && h->method != METHOD_CONNECT)
+        return xchg_fail(x, END_NOT_BUILT, "https targets need CONNECT: this build speaks no TLS to origins");
+    if (last_hop(h))
+        return options_here(x);
+    return STEP_COUNT;
+}

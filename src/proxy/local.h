@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* local: what ginnel answers itself: error pages, its own small site (http://ginnel.internal/, /healthz), TRACE and Max-Forwards.
+ * Everything is built in the exchange's arena. Thread: the worker's. */
+#ifndef PROXY_LOCAL_H
+#define PROXY_LOCAL_H
+
+#include "base/end.h"
+#include "proto/head.h"
+#include "proxy/xchg.h"
+
+/* A request that is not forwarded but answered here: STEP_REPLY. STEP_COUNT: forward it. */
+enum xstep local_answer(struct xchg *x);
+
+/* The answer that tells why: status, Proxy-Status, body by Accept. ERR_NOMEM. */
+int local_error(struct xchg *x, enum end_reason reason, const char *detail, struct head **ret_head, struct slice *ret_body) MUST_USE;
+
+/* What a client reads that is turned away before a request could be read. */
+extern const char local_busy_reply[];
+
+#endif

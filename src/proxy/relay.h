@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* relay: moves bytes between two streams and passes ends on as what they are; does not know what the streams are. A pump is one
+ * direction; a relay is two of them plus what an end of one means for the other.
+ * A pump asks the sink for room, then the source for at most that, and writes from the worker's scratch buffer; when a read fills
+ * the buffer and both sides are plain sockets it splices through a lent pipe instead. Memory: a tail in the sink, or a pipe.
+ * Owner: the exchange, embedded. Thread: its worker's. */
+#ifndef PROXY_RELAY_H
+#define PROXY_RELAY_H
+
+#include "io/pipes.h"
+#include "mux/stream.h"
+
+#include <stdint.h>
+
+struct loop;
+
+/* OFF not started · RUN · FLUSH the source ended, the sink still writes · DONE ended in order · DEAD the sink broke */
+enum pump_state { PUMP_OFF = 0, PUMP_RUN, PUMP_FLUSH, PUMP_DONE, PUMP_DEAD };
+
+/* WAIT for RX or TX · MORE the budget is used up, go on in the bulk queue · ENDED in order · the side that broke */
+enum pump_result { PUMP_WAIT, PUMP_MORE, PUMP_ENDED, PUMP_FROM_BROKE, PUMP_TO_BROKE };
+
+enum { PUMP_COPY = 16384, PUMP_BUDGET_COPY = 16, PUMP_BUDGET_SPLICE = 4 };
+
+/* What of an upload is kept so that the request can be sent again. */
+struct replay {
+    char *p;
+    uint32_t n, cap;
+    uint32_t sent; /* how much of it the present upstream has been given */
+    bool lost;     /* more came than is kept: no replay */
+};
+enum { REPLAY_MAX = 65536 };
+
+struct pump {
+    struct pipe_lent pipe;
+    uint64_t bytes;        /* read from the source */
+    struct replay *replay; /* upload only; NULL: nothing is kept */
+    enum pump_state state;
+    bool filled;  /* the last read filled the buffer: try to splice */
+    bool wants_tx; /* WAIT is for the sink */
+};
+
+/* CUT: one side was reset; what the other still has to get is written, for a second at most, before it is reset too. */
+enum relay_state { RELAY_RUN = 0, RELAY_CUT };
+enum { RELAY_CUT_MS = 1000 };
+
+struct relay {
+    struct pump up, down;
+    uint64_t active_ms; /* when bytes moved last */
+    enum relay_state state;
+    uint64_t cut_until_ms;
+};
+
+enum relay_result {
+    RELAY_WAIT,
+    RELAY_MORE,
+    RELAY_ENDED,       /* both directions ended in order */
+    RELAY_CLIENT_BROKE, /* reset both sides now; the stream's fault says why */
+    RELAY_UPSTREAM_BROKE,
+};
+
+void pump_start(struct pump *p, struct replay *replay);
+enum pump_result pump_run(struct pump *p, struct loop *loop, struct stream *from, struct stream *to) MUST_USE;
+/* Gives back what it holds. Any state. */
+void pump_stop(struct pump *p, struct loop *loop);
+
+/* A tunnel: runs both pumps. */
+enum relay_result relay_run(struct relay *r, struct loop *loop, struct stream *client, struct stream *upstream) MUST_USE;
+void relay_stop(struct relay *r, struct loop *loop);
+/* One direction has seen its FIN. */
+bool relay_half_closed(const struct relay *r);
+
+void replay_done(struct replay *r);
+
+#endif

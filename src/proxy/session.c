@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* session: the states of a client connection. The task is the mux's owner: it is woken whenever no stream is out and something
+ * happened, and asks the mux what is next.
+ */
+#include "proxy/session.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/worker.h"
+#include "proxy/xchg.h"
+
+enum { BYTE_TLS_HANDSHAKE = 0x16, BYTE_SOCKS4 = 4, BYTE_SOCKS5 = 5, LINGER_READS = 16 };
+
+static void session_free(struct grave *g)
+{
+    struct session *s = CONTAINER_OF(g, struct session, grave);
+
+    s->magic = OBJ_DEAD;
+    mem_free(s);
+}
+
+static void session_end(struct session *s, bool reset)
+{
+    struct worker *w = s->worker;
+
+    CHECK(!s->xchg && s->state != SESSION_DEAD);
+    s->state = SESSION_DEAD;
+    mux_close(&s->mux, reset);
+    if (reset)
+        conn_reset(&s->conn);
+    else
+        conn_close(&s->conn);
+    timer_stop(&s->timer);
+    task_cancel(&s->task);
+    list_del(&s->link);
+    s->grave.free = session_free;
+    loop_bury(&w->loop, &s->grave);
+    worker_session_gone(w);
+}
+
+static void session_deadline(struct session *s, uint64_t in_ms)
+{
+    s->deadline_ms = s->worker->loop.now_ms + in_ms;
+    timer_set_at(&s->timer, s->deadline_ms);
+}
+
+static bool session_late(const struct session *s)
+{
+    return s->deadline_ms && s->worker->loop.now_ms >= s->deadline_ms;
+}
+
+/* ---- LINGER ---- */
+
+static void session_linger(struct session *s)
+{
+    struct conn *c = s->mux->conn;
+    struct loop *loop = &s->worker->loop;
+
+    for (int i = 0; i < LINGER_READS; i++) {
+        size_t n;
+
+        if (c->eof || loop->now_ms >= s->linger_until_ms) {
+            session_end(s, false);
+            return;
+        }
+        switch (conn_recv(c, loop->scratch, LOOP_SCRATCH, &n)) {
+        case IO_OK:
+            session_deadline(s, SESSION_LINGER_QUIET_MS);
+            break;
+        case IO_AGAIN:
+            if (session_late(s))
+                session_end(s, false);
+            return;
+        case IO_EOF:
+        case IO_ERR:
+            session_end(s, false);
+            return;
+        }
+    }
+    s->task.bulk = true;
+    task_wake(&s->task, TASK_RX);
+}
+
+static void session_begin_linger(struct session *s)
+{
+    s->state = SESSION_LINGER;
+    s->linger_until_ms = s->worker->loop.now_ms + SESSION_LINGER_MS;
+    session_deadline(s, SESSION_LINGER_QUIET_MS);
+    s->mux->conn->task = &s->task;
+    if (conn_shut(s->mux->conn) < 0) {
+        session_end(s, false);
+        return;
+    }
+    session_linger(s);
+}
+
+/* ---- SERVE ---- */
+
+static void session_idle(struct session *s)
+{
+    if (!s->idle) {
+        s->idle = true;
+        session_deadline(s, s->worker->conf->timeouts.keepalive);
+    }
+    if (s->worker->phase != WORKER_RUN || session_late(s))
+        session_end(s, false);
+}
+
+static void session_serve(struct session *s)
+{
+    switch (mux_serve(s->mux)) {
+    case MUX_IDLE:
+        session_idle(s);
+        return;
+    case MUX_BUSY:
+        /* The exchange has deadlines of its own; without one, an answer is still leaving. */
+        s->idle = false;
+        if (!s->xchg && session_late(s))
+            session_end(s, true);
+        else if (!s->xchg && !s->deadline_ms)
+            session_deadline(s, s->worker->conf->timeouts.idle);
+        else if (s->xchg)
+            s->deadline_ms = 0;
+        return;
+    case MUX_LINGER:
+        session_begin_linger(s);
+        return;
+    case MUX_CLOSED:
+        session_end(s, false);
+        return;
+    }
+}
+
+static void session_on_stream(struct mux *m, struct stream *stream)
+{
+    struct session *s = OBJ_CAST(struct session, m->owner, SESSION_MAGIC);
+    struct xchg *x = xchg_new(s, stream);
+
+    if (!x) {
+        stats_add(&s->worker->stats, COUNTER_NO_MEMORY, 1);
+        stream_reset(stream);
+        stream_release(&stream);
+        return;
+    }
+    s->xchg = x;
+    stream->task = &x->task;
+    task_wake(&x->task, TASK_RX);
+}
+
+/* ---- GREET ---- */
+
+/* What the first byte says. TLS and SOCKS clients are at the wrong door: an HTTP answer would mean nothing to them. */
+static bool session_speaks_http(struct session *s, unsigned char first)
+{
+    if (first != BYTE_TLS_HANDSHAKE && first != BYTE_SOCKS4 && first != BYTE_SOCKS5)
+        return true;
+    stats_add(&s->worker->stats, COUNTER_NOT_HTTP, 1);
+    log_limited(LOG_INFO, 1, "a client began with %s on a plain HTTP proxy port: closed",
+                first == BYTE_TLS_HANDSHAKE ? "TLS" : "SOCKS");
+    return false;
+}
+
+static void session_greet(struct session *s)
+{
+    struct worker *w = s->worker;
+    size_t n;
+
+    switch (conn_recv(s->conn, w->loop.scratch, MUX_EARLY_MAX, &n)) {
+    case IO_OK:
+        break;
+    case IO_AGAIN:
+        if (session_late(s) || w->phase != WORKER_RUN)
+            session_end(s, false);
+        return;
+    case IO_EOF:
+    case IO_ERR:
+        session_end(s, false);
+        return;
+    }
+    if (!session_speaks_http(s, (unsigned char)w->loop.scratch[0])) {
+        session_end(s, false);
+        return;
+    }
+    s->mux = mux_h1_server_new(s->conn, &w->limits, slice_of(w->loop.scratch, n));
+    if (!s->mux) {
+        stats_add(&w->stats, COUNTER_NO_MEMORY, 1);
+        session_end(s, true);
+        return;
+    }
+    s->conn = NULL;
+    s->mux->task = &s->task;
+    s->mux->owner = s;
+    s->mux->on_stream = session_on_stream;
+    s->mux->drain = w->phase != WORKER_RUN;
+    s->deadline_ms = 0;
+    s->state = SESSION_SERVE;
+    session_serve(s);
+}
+
+/* ---- life ---- */
+
+static void session_run(struct task *t, unsigned bits)
+{
+    struct session *s = OBJ_CAST(struct session, CONTAINER_OF(t, struct session, task), SESSION_MAGIC);
+
+    UNUSED(bits);
+    t->bulk = false;
+    switch (s->state) {
+    case SESSION_GREET:
+        session_greet(s);
+        return;
+    case SESSION_SERVE:
+        session_serve(s);
+        return;
+    case SESSION_LINGER:
+        session_linger(s);
+        return;
+    case SESSION_DEAD:
+        break;
+    }
+    UNREACHABLE();
+}
+
+int session_start(struct worker *w, struct conn **conn, const struct addr *client)
+{
+    struct session *s = mem_zalloc(sizeof(*s));
+
+    if (!s)
+        return ERR_NOMEM;
+    s->magic = SESSION_MAGIC;
+    s->worker = w;
+    s->conn = *conn;
+    s->client = *client;
+    task_init(&s->task, &w->loop, "session", session_run);
+    timer_init(&s->timer, &s->task);
+    s->conn->task = &s->task;
+    list_push(&w->sessions, &s->link);
+    session_deadline(s, w->conf->timeouts.head);
+    *conn = NULL;
+    return 0;
+}
+
+void session_drain(struct session *s)
+{
+    if (s->mux)
+        s->mux->drain = true;
+    task_wake(s->xchg ? &s->xchg->task : &s->task, TASK_TIMER);
+}
+
+void session_cut(struct session *s)
+{
+    if (s->xchg)
+        xchg_cut(s->xchg, END_DRAINED);
+    session_end(s, true);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* session: an accepted client connection: GREET (what does the first byte say?) → SERVE (its mux hands out streams, each becomes an
+ * exchange) → LINGER (the last answer must not be lost to an RST). Each wait has a deadline.
+ * Owner: its worker's list. Thread: the worker's. Freed by itself at the end of a turn. */
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+#include "io/addr.h"
+#include "io/conn.h"
+#include "mux/mux.h"
+
+struct worker;
+struct xchg;
+
+enum session_state { SESSION_GREET = 0, SESSION_SERVE, SESSION_LINGER, SESSION_DEAD };
+enum { SESSION_LINGER_QUIET_MS = 2000, SESSION_LINGER_MS = 30000 };
+
+struct session {
+    unsigned magic;
+    enum session_state state;
+    struct worker *worker;
+    struct list link; /* in the worker's sessions */
+    struct task task;
+    struct timer timer;
+    struct conn *conn; /* GREET; afterwards the mux has it */
+    struct mux *mux;
+    struct xchg *xchg; /* the exchange that is running, if any */
+    struct addr client;
+    uint64_t deadline_ms;    /* of the state; 0: none runs */
+    uint64_t linger_until_ms;
+    bool idle; /* SERVE: between requests, the keep-alive deadline runs */
+    struct grave grave;
+};
+
+#define SESSION_MAGIC 0x5e5510a1u
+
+/* Takes *conn (then NULL). ERR_NOMEM: the conn is still the caller's. */
+int session_start(struct worker *w, struct conn **conn, const struct addr *client) MUST_USE;
+/* The worker began to drain: idle ones end, others are told that each answer is the last. */
+void session_drain(struct session *s);
+/* Ends now, with RST. */
+void session_cut(struct session *s);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* stats: a worker's counters, one shard a worker: only its thread writes, others may read. */
+#ifndef PROXY_STATS_H
+#define PROXY_STATS_H
+
+#include "base/end.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum counter {
+#define COUNTER_X(id, name, text) COUNTER_##id,
+#include "tbl/counters.h"
+    COUNTER_COUNT
+};
+
+struct stats {
+    _Atomic uint64_t v[COUNTER_COUNT];
+    _Atomic uint64_t ends[END_COUNT]; /* exchanges by end reason */
+};
+
+static inline void stats_add(struct stats *s, enum counter c, uint64_t n)
+{
+    /* One writer: a plain load and store, no locked instruction. */
+    atomic_store_explicit(&s->v[c], atomic_load_explicit(&s->v[c], memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static inline void stats_end(struct stats *s, enum end_reason r)
+{
+    atomic_store_explicit(&s->ends[r], atomic_load_explicit(&s->ends[r], memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t stats_get(const struct stats *s, enum counter c)
+{
+    return atomic_load_explicit(&s->v[c], memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* step relay: bytes move until both directions are done. Tunnels: both must end; a FIN is a FIN, a reset a reset. Messages: when the
+ * answer is complete the exchange is; what is left of an upload is not waited for.
+ */
+#include "base/check.h"
+#include "proxy/worker.h"
+#include "proxy/xchg.h"
+
+static enum xstep done(struct xchg *x, enum end_reason reason)
+{
+    if (x->rec.end == END_NONE)
+        x->rec.end = reason;
+    return STEP_LOG;
+}
+
+static enum xstep broke(struct xchg *x, const struct stream *s, enum end_reason otherwise)
+{
+    enum end_reason reason = s->fault.detail ? s->fault.reason : otherwise;
+
+    return xchg_abort(x, reason, s->fault.detail);
+}
+
+/* ---- tunnels ---- */
+
+static enum xstep tunnel_wait(struct xchg *x)
+{
+    const struct relay *r = &x->relay;
+    const struct proxy_conf *c = x->worker->conf;
+
+    if (r->state == RELAY_CUT)
+        return xchg_wait_until(x, r->cut_until_ms, END_CLIENT_RESET);
+    if (relay_half_closed(r))
+        return xchg_wait_until(x, r->active_ms + c->timeouts.half_close, END_HALF_CLOSE_TIMEOUT);
+    return xchg_wait_until(x, r->active_ms + c->timeouts.tunnel, END_TUNNEL_TIMEOUT);
+}
+
+static enum xstep tunnel_run(struct xchg *x)
+{
+    struct relay *r = &x->relay;
+
+    switch (relay_run(r, &x->worker->loop, x->client, x->upstream)) {
+    case RELAY_MORE:
+        return xchg_yield(x);
+    case RELAY_ENDED:
+        return done(x, END_TUNNEL_DONE);
+    case RELAY_CLIENT_BROKE:
+        return broke(x, x->client, END_CLIENT_RESET);
+    case RELAY_UPSTREAM_BROKE:
+        return broke(x, x->upstream, END_UPSTREAM_RESET);
+    case RELAY_WAIT:
+        break;
+    }
+    /* The deadline may have moved since the timer was set: only what has really passed is a cut. */
+    if (x->expired && r->state == RELAY_RUN) {
+        x->expired = false;
+        tunnel_wait(x);
+        if (x->worker->loop.now_ms >= x->deadline_ms)
+            return xchg_abort(x, x->deadline_reason, NULL);
+        return STEP_WAIT;
+    }
+    return tunnel_wait(x);
+}
+
+/* ---- messages ---- */
+
+
+static enum xstep message_run(struct xchg *x)
+{
+    struct relay *r = &x->relay;
+    struct loop *loop = &x->worker->loop;
+    uint64_t before = r->up.bytes + r->down.bytes;
+    enum pump_result up = xchg_upload(x), down;
+
+    if (up == PUMP_FROM_BROKE)
+        return broke(x, x->client, END_CLIENT_GONE);
+    down = pump_run(&r->down, loop, x->upstream, x->client);
+    if (r->up.bytes + r->down.bytes != before)
+        r->active_ms = loop->now_ms;
+    switch (down) {
+    case PUMP_ENDED:
+        return done(x, x->req->local ? END_LOCAL : END_DONE);
+    case PUMP_FROM_BROKE:
+        return broke(x, x->upstream, END_UPSTREAM_CLOSED);
+    case PUMP_TO_BROKE:
+        return broke(x, x->client, END_CLIENT_RESET);
+    case PUMP_MORE:
+        return xchg_yield(x);
+    case PUMP_WAIT:
+        break;
+    }
+    if (stream_broken(x->client))
+        return broke(x, x->client, END_CLIENT_RESET);
+    if (up == PUMP_MORE)
+        return xchg_yield(x);
+    xchg_wait_until(x, r->active_ms + x->worker->conf->timeouts.idle, END_IDLE_TIMEOUT);
+    if (x->expired && loop->now_ms >= x->deadline_ms)
+        return xchg_abort(x, x->deadline_reason, NULL);
+    x->expired = false;
+    return STEP_WAIT;
+}
+
+enum xstep step_relay(struct xchg *x)
+{
+    return x->tunnel ? tunnel_run(x) : message_run(x);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* step reply: the response head: from the origin, or made here. Filters it, writes it, starts the download. Interim heads come round
+ * again; a kept connection that turns out dead leads back to dial, once, while the request can be sent again whole.
+ */
+#include "base/check.h"
+#include "base/date.h"
+#include "proxy/worker.h"
+#include "proxy/xchg.h"
+
+/* ---- the answer to CONNECT ---- */
+
+static enum xstep tunnel_begins(struct xchg *x)
+{
+    x->tunnel = true;
+    stats_add(&x->worker->stats, COUNTER_TUNNELS, 1);
+    if (stream_tunnel(x->client) < 0 || (!x->upstream->tunnel && stream_tunnel(x->upstream) < 0))
+        return xchg_abort(x, END_INTERNAL, NULL);
+    if (xchg_shed(x) < 0)
+        return xchg_abort(x, END_NO_MEMORY, NULL);
+    pump_start(&x->relay.up, NULL);
+    pump_start(&x->relay.down, NULL);
+    x->relay.active_ms = x->worker->loop.now_ms;
+    return STEP_RELAY;
+}
+
+static enum xstep connect_established(struct xchg *x)
+{
+    struct head h = {.response = true, .status = 200, .reason = SLICE("Connection established")};
+
+    x->rec.status = 200;
+    x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
+    if (stream_send_head(x->client, &h, false) != IO_OK || stream_flush(x->client) == IO_ERR)
+        return xchg_abort(x, END_CLIENT_RESET, NULL);
+    return tunnel_begins(x);
+}
+
+/* ---- the origin's head ---- */
+
+static int add_date(struct xchg *x, struct head *h)
+{
+    char text[DATE_HTTP_LEN + 1];
+    struct slice v;
+
+    if (hdrs_find(&h->fields, HDR_DATE))
+        return 0;
+    date_http(x->worker->loop.wall_ms / 1000, text);
+    v = arena_dup(&x->arena, slice_of(text, DATE_HTTP_LEN));
+    return v.p ? hdrs_add_known(&h->fields, &x->arena, HDR_DATE, v) : ERR_NOMEM;
+}
+
+static int filter(struct xchg *x, struct head *h)
+{
+    /* An origin is no proxy of ours: its challenge for proxy credentials would make the client send them here (C25). */
+    if (!x->req->local) {
+        hdrs_remove(&h->fields, HDR_PROXY_AUTHENTICATE);
+        hdrs_remove(&h->fields, HDR_PROXY_AUTHENTICATION_INFO);
+    }
+    if (add_date(x, h) < 0)
+        return ERR_NOMEM;
+    return xchg_add_via(x, h);
+}
+
+/* 101: only what the client offered, and only then (C32). */
+static bool upgrade_accepted(const struct xchg *x, const struct head *h)
+{
+    const struct head *q = x->req->head;
+
+    return q->protocol.n && h->protocol.n && slice_eq_nocase(q->protocol, h->protocol) && !stream_broken(x->client);
+}
+
+static enum xstep upgraded(struct xchg *x, struct head *h)
+{
+    if (!upgrade_accepted(x, h))
+        return xchg_fail(x, END_UPSTREAM_NONSENSE, "the origin switches to a protocol that was not offered");
+    x->rec.status = 101;
+    x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
+    if (xchg_add_via(x, h) < 0)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    if (stream_send_head(x->client, h, false) != IO_OK || stream_flush(x->client) == IO_ERR)
+        return xchg_abort(x, END_CLIENT_RESET, NULL);
+    pump_stop(&x->relay.up, &x->worker->loop);
+    return tunnel_begins(x);
+}
+
+static enum xstep interim(struct xchg *x, struct head *h)
+{
+    if (++x->req->interim > XCHG_INTERIM_MAX)
+        return xchg_fail(x, END_UPSTREAM_NONSENSE, "too many interim answers");
+    if (xchg_add_via(x, h) < 0)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    if (stream_send_head(x->client, h, false) != IO_OK)
+        return xchg_abort(x, END_CLIENT_RESET, NULL);
+    return STEP_REPLY;
+}
+
+static enum xstep final(struct xchg *x, struct head *h)
+{
+    bool content = x->upstream->rx == STREAM_BODY;
+
+    x->req->reply = h;
+    x->rec.status = (uint16_t)h->status;
+    x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
+    if (filter(x, h) < 0)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    if (stream_send_head(x->client, h, !content) != IO_OK)
+        return xchg_abort(x, x->client->fault.detail ? x->client->fault.reason : END_CLIENT_RESET, x->client->fault.detail);
+    pump_start(&x->relay.down, NULL);
+    if (!content)
+        x->relay.down.state = PUMP_FLUSH;
+    x->relay.active_ms = x->worker->loop.now_ms;
+    return STEP_RELAY;
+}
+
+/* ---- no head ---- */
+
+/* A kept connection may have been closed by the origin as the request went out: then nobody has acted on it (RFC 9110 9.2.2,
+ * RFC 9112 9.3.1). Only idempotent methods, only while every byte of the upload is at hand, only before a byte of an answer. */
+static bool may_replay(const struct xchg *x)
+{
+    const struct xreq *q = x->req;
+    enum end_reason r = x->upstream->fault.reason;
+    bool whole = x->relay.up.state == PUMP_OFF || !q->replay.lost;
+
+    return x->rec.reused && !q->fresh_only && !q->interim && method_idempotent(q->head->method) && whole &&
+           (r == END_UPSTREAM_CLOSED || r == END_UPSTREAM_RESET) && !x->upstream->begun;
+}
+
+static enum xstep no_answer(struct xchg *x)
+{
+    if (may_replay(x)) {
+        stats_add(&x->worker->stats, COUNTER_REPLAYS, 1);
+        pump_stop(&x->relay.up, &x->worker->loop);
+        x->relay.up.state = PUMP_OFF;
+        x->req->fresh_only = true;
+        stream_reset(x->upstream);
+        xchg_drop_upstream(x);
+        return STEP_DIAL;
+    }
+    return xchg_fail(x, x->upstream->fault.reason, x->upstream->fault.detail);
+}
+
+/* Whose silence it is: the client's (its upload), or the origin's. */
+static enum xstep wait_for_answer(struct xchg *x, enum pump_result up)
+{
+    const struct proxy_conf *c = x->worker->conf;
+    const struct pump *p = &x->relay.up;
+    bool uploading = p->state == PUMP_RUN || p->state == PUMP_FLUSH;
+
+    if (x->expired && x->worker->loop.now_ms >= x->deadline_ms)
+        return xchg_fail(x, x->deadline_reason,
+                         x->deadline_reason == END_REQUEST_TIMEOUT ? "the content of the request is too slow" : NULL);
+    x->expired = false;
+    if (up == PUMP_MORE)
+        return xchg_yield(x);
+    if (!uploading)
+        return xchg_wait_until(x, x->relay.active_ms + c->timeouts.response, END_UPSTREAM_TIMEOUT);
+    /* A client that waits for 100 is silent because the origin is. */
+    if (p->wants_tx || (x->req->head->expect_continue && !p->bytes))
+        return xchg_wait_until(x, x->relay.active_ms + c->timeouts.response, END_UPSTREAM_TIMEOUT);
+    return xchg_wait_until(x, x->relay.active_ms + c->timeouts.idle, END_REQUEST_TIMEOUT);
+}
+
+enum xstep step_reply(struct xchg *x)
+{
+    uint64_t before = x->relay.up.bytes;
+    struct head *h = NULL;
+    enum pump_result up;
+
+    if (x->upstream->tunnel)
+        return connect_established(x);
+    up = x->req->local ? PUMP_ENDED : xchg_upload(x);
+    if (up == PUMP_FROM_BROKE)
+        return xchg_fail(x, x->client->fault.reason, x->client->fault.detail);
+    if (x->relay.up.bytes != before || (up == PUMP_ENDED && x->relay.up.state == PUMP_DONE && !x->req->uploaded)) {
+        x->req->uploaded = x->relay.up.state == PUMP_DONE;
+        x->relay.active_ms = x->worker->loop.now_ms;
+    }
+    switch (stream_recv_head(x->upstream, &x->arena, &h)) {
+    case IO_OK:
+        break;
+    case IO_AGAIN:
+        if (stream_broken(x->client))
+            return xchg_abort(x, END_CLIENT_RESET, NULL);
+        if (stream_flush(x->upstream) == IO_ERR)
+            return no_answer(x);
+        return wait_for_answer(x, up);
+    case IO_EOF:
+        x->upstream->fault = (struct stream_fault){END_UPSTREAM_CLOSED, "the origin closed without an answer"};
+        return no_answer(x);
+    case IO_ERR:
+        return no_answer(x);
+    }
+    if (h->status == 101)
+        return upgraded(x, h);
+    return h->status < 200 ? interim(x, h) : final(x, h);
+}

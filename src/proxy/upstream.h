@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* upstream: idle connections to origins, kept for reuse, by host, port and the address that was judged. A worker's own; bounded in
+ * number, in all and a key; each ends after 30 s idle, or a second before the origin said it would close. An idle connection on
+ * which anything arrives is closed (C49, C53a).
+ * Owner: the worker. Thread: its own. */
+#ifndef PROXY_UPSTREAM_H
+#define PROXY_UPSTREAM_H
+
+#include "base/slice.h"
+#include "io/addr.h"
+#include "io/loop.h"
+
+struct mux;
+struct upstream;
+
+enum { UPSTREAM_MAX = 1024, UPSTREAM_PER_KEY = 64, UPSTREAM_IDLE_MS = 30000, UPSTREAM_SURE_MS = 1000 };
+
+struct upstream *upstream_new(struct loop *loop) MUST_USE;
+void upstream_free(struct upstream *u); /* closes all */
+void upstream_close_idle(struct upstream *u);
+
+/* The most recently used connection to that host and port whose address is among addrs and that has been idle for at most
+ * max_idle_ms. NULL: none. The mux is the caller's then. */
+struct mux *upstream_take(struct upstream *u, struct slice host, uint16_t port, const struct addr *addrs, unsigned n_addrs,
+                          uint64_t max_idle_ms, struct addr *ret_addr);
+/* Keeps it if it may be used again, else closes it. *mux is NULL after. */
+void upstream_give(struct upstream *u, struct mux **mux, struct slice host, uint16_t port, const struct addr *addr);
+
+#endif

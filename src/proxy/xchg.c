@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* xchg: the runner of the step table, and what all steps share: waiting, failing, letting go. A step looks at the state of its
+ * streams and answers where to go; it never calls another step.
+ */
+#include "proxy/xchg.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mux/stream_local.h"
+#include "proxy/local.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+#include <string.h>
+
+#define TO(id) (1u << STEP_##id)
+
+struct step {
+    const char *name;
+    enum xstep (*run)(struct xchg *x);
+    unsigned edges;
+};
+
+static const struct step steps[STEP_COUNT] = {
+#define STEP_X(ID, name, edges) [STEP_##ID] = {#name, step_##name, (edges)},
+#include "tbl/steps.h"
+};
+
+const char *xchg_step_name(enum xstep s)
+{
+    return (unsigned)s < STEP_COUNT ? steps[s].name : s == STEP_WAIT ? "wait" : "end";
+}
+
+static void xchg_enter(struct xchg *x, enum xstep next)
+{
+    CHECK((unsigned)next < STEP_COUNT && (steps[x->step].edges & (1u << next)));
+    memmove(x->trail, x->trail + 1, sizeof(x->trail) - 1);
+    x->trail[sizeof(x->trail) - 1] = (uint8_t)next;
+    x->step = next;
+    x->expired = false;
+}
+
+static void xchg_run(struct task *t, unsigned bits)
+{
+    struct xchg *x = OBJ_CAST(struct xchg, CONTAINER_OF(t, struct xchg, task), XCHG_MAGIC);
+
+    /* The timer may be one that was set again since. */
+    if ((bits & TASK_TIMER) && t->loop->now_ms >= x->deadline_ms)
+        x->expired = true;
+    t->bulk = false;
+    /* Each round enters another step. The bound turns a circle of steps, which would be our own mistake, into a clear end. */
+    for (int i = 0; i < XCHG_ROUNDS; i++) {
+        enum xstep next = steps[x->step].run(x);
+
+        if (next == STEP_END)
+            return;
+        if (next == STEP_WAIT) {
+            /* A waiting exchange has a deadline (DESIGN 4). */
+            CHECK(timer_armed(&x->timer) || !list_empty(&t->link));
+            return;
+        }
+        xchg_enter(x, next);
+    }
+    UNREACHABLE();
+}
+
+/* ---- life ---- */
+
+struct xchg *xchg_new(struct session *s, struct stream *client)
+{
+    struct worker *w = s->worker;
+    struct xchg *x = mem_zalloc(sizeof(*x));
+
+    if (!x)
+        return NULL;
+    x->magic = XCHG_MAGIC;
+    x->session = s;
+    x->worker = w;
+    x->client = client;
+    task_init(&x->task, &w->loop, "exchange", xchg_run);
+    timer_init(&x->timer, &x->task);
+    arena_init(&x->arena, &w->loop.pages, (size_t)w->limits.head * 6 + XCHG_ARENA_PAGES * 4096);
+    x->req = arena_zalloc(&x->arena, sizeof(*x->req));
+    if (!x->req) {
+        arena_done(&x->arena);
+        mem_free(x);
+        return NULL;
+    }
+    list_init(&x->req->resolve.link);
+    x->rec.start_us = w->loop.now_us;
+    x->rec.wall_ms = w->loop.wall_ms;
+    x->rec.client = s->client;
+    x->rec.end = END_NONE;
+    stats_add(&w->stats, COUNTER_EXCHANGES, 1);
+    return x;
+}
+
+void xchg_cut(struct xchg *x, enum end_reason reason)
+{
+    enum xstep next = xchg_abort(x, reason, NULL);
+
+    /* Whatever step it is in: this is no edge of the table but the end of the table. */
+    x->step = next;
+    timer_stop(&x->timer);
+    if (steps[next].run(x) != STEP_END)
+        UNREACHABLE();
+}
+
+/* ---- for the steps ---- */
+
+enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reason)
+{
+    const struct worker *w = x->worker;
+
+    if (w->phase == WORKER_DRAIN && w->drain_until_ms < at_ms) {
+        at_ms = w->drain_until_ms;
+        reason = END_DRAINED;
+    }
+    x->deadline_reason = reason;
+    /* A deadline that only moved away is looked at again when the timer fires: no list work per byte moved. */
+    if (!timer_armed(&x->timer) || at_ms < x->timer.node.due)
+        timer_set_at(&x->timer, at_ms);
+    x->deadline_ms = at_ms;
+    return STEP_WAIT;
+}
+
+enum xstep xchg_yield(struct xchg *x)
+{
+    x->task.bulk = true;
+    task_wake(&x->task, TASK_RX | TASK_TX);
+    return STEP_WAIT;
+}
+
+enum pump_result xchg_upload(struct xchg *x)
+{
+    struct pump *p = &x->relay.up;
+    enum pump_result r;
+
+    if (p->state != PUMP_RUN && p->state != PUMP_FLUSH)
+        return PUMP_ENDED;
+    r = pump_run(p, &x->worker->loop, x->client, x->upstream);
+    if (r == PUMP_FROM_BROKE || r == PUMP_TO_BROKE)
+        pump_stop(p, &x->worker->loop);
+    return r;
+}
+
+static void xreq_stop(struct xreq *q)
+{
+    if (!q)
+        return;
+    resolve_cancel(&q->resolve);
+    connect_cancel(&q->connect);
+    replay_done(&q->replay);
+}
+
+void xchg_drop_upstream(struct xchg *x)
+{
+    bool clean = x->upstream && x->upstream->rx == STREAM_END && x->upstream->tx == STREAM_END;
+
+    if (x->upstream && x->upstream->tunnel && !clean)
+        stream_reset(x->upstream);
+    stream_release(&x->upstream);
+    if (!x->mux)
+        return;
+    if (x->tunnel || !x->req)
+        mux_close(&x->mux, !clean);
+    else
+        upstream_give(x->worker->upstream, &x->mux, x->req->head->auth.host, x->req->port, &x->rec.peer);
+}
+
+enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail)
+{
+    x->rec.end = reason;
+    x->rec.detail = detail;
+    xreq_stop(x->req);
+    relay_stop(&x->relay, &x->worker->loop);
+    if (x->upstream && (x->upstream->rx != STREAM_END || x->upstream->tx != STREAM_END))
+        stream_reset(x->upstream);
+    stream_reset(x->client);
+    return STEP_LOG;
+}
+
+enum xstep xchg_reply_local(struct xchg *x, struct head *head, struct slice body)
+{
+    struct stream *local = stream_local_new(&x->arena, head, body);
+
+    if (!local)
+        return xchg_abort(x, END_NO_MEMORY, NULL);
+    x->upstream = local;
+    x->req->local = true;
+    return STEP_REPLY;
+}
+
+enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail)
+{
+    struct head *head;
+    struct slice body;
+
+    if (!x->req || x->client->tx != STREAM_HEAD || end_info(reason)->status == 0 || stream_broken(x->client))
+        return xchg_abort(x, reason, detail);
+    xreq_stop(x->req);
+    relay_stop(&x->relay, &x->worker->loop);
+    if (x->upstream && !x->req->local && (x->upstream->rx != STREAM_END || x->upstream->tx != STREAM_END))
+        stream_reset(x->upstream);
+    xchg_drop_upstream(x);
+    x->rec.end = reason;
+    x->rec.detail = detail;
+    if (local_error(x, reason, detail, &head, &body) < 0)
+        return xchg_abort(x, END_NO_MEMORY, NULL);
+    return xchg_reply_local(x, head, body);
+}
+
+/* The strings of the record move into one block of their own; everything else of the request goes. */
+int xchg_shed(struct xchg *x)
+{
+    struct access_record *r = &x->rec;
+    size_t n = r->method.n + r->host.n + r->path.n;
+    char *p = mem_alloc(n + 1);
+
+    if (!p)
+        return ERR_NOMEM;
+    x->kept = p;
+    for (struct slice *s[] = {&r->method, &r->host, &r->path}, **it = s; it < s + ARRAY_LEN(s); it++) {
+        if ((*it)->n)
+            memcpy(p, (*it)->p, (*it)->n);
+        (*it)->p = p;
+        p += (*it)->n;
+    }
+    xreq_stop(x->req);
+    x->req = NULL;
+    arena_done(&x->arena);
+    return 0;
+}
+
+int xchg_add_via(struct xchg *x, struct head *h)
+{
+    const struct proxy_conf *c = x->worker->conf;
+    struct slice v;
+
+    if (!c->via)
+        return 0;
+    v = arena_printf(&x->arena, "%s %s", h->version == 10 ? "1.0" : "1.1", c->name);
+    return v.p ? hdrs_add_known(&h->fields, &x->arena, HDR_VIA, v) : ERR_NOMEM;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* xchg: an exchange: one request's life, a table of named steps (tbl/steps.h). It holds a client stream, at most one upstream stream,
+ * an arena and a step. One task; bits: RX and TX from its streams and its relay's budget, HELPER from resolver and dial, TIMER
+ * from its deadline. The runner clears them; steps look at the state of things, not at bits.
+ * Owner: its session. Thread: the worker's. Freed by itself at the end of the turn after step log. */
+#ifndef PROXY_XCHG_H
+#define PROXY_XCHG_H
+
+#include "base/arena.h"
+#include "io/connect.h"
+#include "io/resolve.h"
+#include "mux/mux.h"
+#include "policy/verdict.h"
+#include "proxy/access.h"
+#include "proxy/relay.h"
+
+struct session;
+struct worker;
+struct xchg;
+
+enum xstep {
+#define STEP_X(ID, name, edges) STEP_##ID,
+#include "tbl/steps.h"
+    STEP_COUNT,
+    STEP_WAIT, /* a waker is live and a deadline set */
+    STEP_END,  /* the exchange is over and buried */
+};
+
+/* What only the way to the relay needs; a tunnel sheds it with the arena. */
+struct xreq {
+    struct head *head;  /* the request, as received until step send makes it what is sent */
+    struct head *reply; /* the response being passed on */
+    struct verdict verdict;
+    struct resolve_req resolve;
+    struct resolve_answer answer;
+    struct addr addrs[CONNECT_MAX_ADDRS]; /* those of the answer that policy lets be dialled */
+    unsigned n_addrs;
+    uint16_t port;
+    struct connect *connect;
+    struct replay replay;
+    uint64_t phase_us; /* when the present wait of dns or connect began */
+    unsigned interim;
+    bool resolved;
+    bool prepared;   /* step send has rewritten the head */
+    bool fresh_only; /* a kept connection failed: dial */
+    bool uploaded;   /* the request is complete: the response deadline runs from there */
+    bool local;      /* the reply is made here */
+};
+
+struct xchg {
+    unsigned magic;
+    enum xstep step;
+    struct task task;
+    struct timer timer;
+    uint64_t deadline_ms;
+    enum end_reason deadline_reason;
+    bool expired; /* the deadline has passed */
+    bool tunnel;  /* CONNECT or an accepted upgrade: the relay moves bytes both ways until both end */
+    bool silent;  /* nothing worth a record happened */
+    struct session *session;
+    struct worker *worker;
+    struct stream *client, *upstream;
+    struct mux *mux; /* of the upstream stream, ours until it goes back to the pool; NULL for a bare conn or a local reply */
+    struct relay relay;
+    struct arena arena;
+    struct xreq *req; /* NULL once shed */
+    char *kept;       /* tunnel: the record's strings */
+    struct access_record rec;
+    uint8_t trail[8]; /* the last steps, newest last */
+    struct grave grave;
+};
+
+#define XCHG_MAGIC 0xec4a09e1u
+
+enum { XCHG_ARENA_PAGES = 64, XCHG_ROUNDS = 64, XCHG_INTERIM_MAX = 16 };
+
+/* A request begins on this stream. NULL: memory refused. */
+struct xchg *xchg_new(struct session *s, struct stream *client) MUST_USE;
+/* Ends it now, both sides reset (drain's end, worker going down). */
+void xchg_cut(struct xchg *x, enum end_reason reason);
+const char *xchg_step_name(enum xstep s);
+
+/* ---- for the steps ---- */
+
+enum xstep step_head(struct xchg *x);
+enum xstep step_policy(struct xchg *x);
+enum xstep step_resolve(struct xchg *x);
+enum xstep step_dial(struct xchg *x);
+enum xstep step_send(struct xchg *x);
+enum xstep step_reply(struct xchg *x);
+enum xstep step_relay(struct xchg *x);
+enum xstep step_log(struct xchg *x);
+
+/* Wait until something wakes the task, or until `at_ms`: then x->expired is set and the step runs again. */
+enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reason);
+
+/* The exchange cannot go on. If the client can still be answered: REPLY, with a local stream that says why; else both sides are
+ * reset: LOG. detail is static or in the arena. */
+enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail);
+/* The same, never answered. */
+enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail);
+/* Leave by REPLY with this answer. */
+enum xstep xchg_reply_local(struct xchg *x, struct head *head, struct slice body);
+
+/* Moves the upload on, beside whatever the step waits for. That the origin stops reading (TO_BROKE) is no end: it may have answered.
+ * FROM_BROKE: the client's fault says why. ENDED: there is (no longer) one. */
+enum pump_result xchg_upload(struct xchg *x);
+/* Go on in the bulk queue: a budget is used up. */
+enum xstep xchg_yield(struct xchg *x);
+
+/* Via, with the version the message was received in (C27). ERR_NOMEM. */
+int xchg_add_via(struct xchg *x, struct head *h) MUST_USE;
+
+/* Lets go of the upstream side: the stream, and the mux to the pool or closed. */
+void xchg_drop_upstream(struct xchg *x);
+/* Entering a tunnel: frees parser, heads, dial and arena; keeps what the record needs. */
+int xchg_shed(struct xchg *x) MUST_USE;
+
+#endif

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures for every test that runs the program. What a test makes is closed at its end; proxies are checked then."""
+
+import os
+import pathlib
+
+import pytest
+
+from harness import DnsServer, Ginnel, HttpOrigin, Origin, binary, have_ipv6, scope
+
+_shared = {}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "harness: tests the harness itself and needs no program")
+
+
+def pytest_collection_modifyitems(items):
+    """Without a program everything but the harness's own tests is skipped."""
+    if pathlib.Path(binary()).exists():
+        return
+    skip = pytest.mark.skip(reason=f"{binary()} does not exist")
+    for item in items:
+        if "harness" not in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def closing():
+    """Closes whatever the test has made."""
+    yield
+    scope.close_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stop_shared():
+    """The shared proxies end with the session, and must end well."""
+    yield
+    complaints = []
+    while _shared:
+        try:
+            _shared.popitem()[1].close()
+        except AssertionError as complaint:
+            complaints.append(complaint)
+    if complaints:
+        raise complaints[0]
+
+
+def shared_proxy(key, config=None):
+    """A proxy that the tests of this process share; started anew when the last test has broken it."""
+    if key in _shared and not _shared[key].alive():
+        _shared.pop(key).kill()
+    if key not in _shared:
+        _shared[key] = Ginnel(config, tracked=False)
+    return _shared[key]
+
+
+def _checked(ginnel):
+    """Blames the test during which a shared proxy died or complained."""
+    yield ginnel
+    if not ginnel.alive():
+        raise AssertionError(f"ginnel died with {ginnel.process.returncode} during this test:\n{ginnel.stderr()[-6000:]}")
+    ginnel.check_log()
+
+
+@pytest.fixture
+def proxy():
+    """A shared proxy with the harness's defaults: two workers, name `wire`, access log on."""
+    yield from _checked(shared_proxy("default"))
+
+
+@pytest.fixture
+def single(request):
+    """A shared proxy with one worker, so that every connection meets the same pool and cache."""
+    yield from _checked(shared_proxy("single", {"workers": 1}))
+
+
+@pytest.fixture
+def start():
+    """start(config) runs a proxy of the test's own."""
+    return Ginnel
+
+
+@pytest.fixture
+def client(proxy):
+    return proxy.client()
+
+
+@pytest.fixture
+def origin():
+    """An origin whose connections the test drives itself."""
+    return Origin()
+
+
+@pytest.fixture
+def web():
+    """An origin that answers every request with what was asked for."""
+    return HttpOrigin()
+
+
+@pytest.fixture
+def dns():
+    return DnsServer()
+
+
+@pytest.fixture
+def ipv6():
+    if not have_ipv6():
+        pytest.skip("no IPv6 on loopback")
+
+
+@pytest.fixture
+def root():
+    if os.getuid() != 0:
+        pytest.skip("needs root")

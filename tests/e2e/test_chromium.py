@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""A browser: a page of many parts, one of which never comes; sockets of both kinds; an error that a person can read."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+
+import pytest
+
+from harness import eventually, free_port, scaled
+from harness.origins import Site, WebSocketEcho, clean_env
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
+    "--disable-dev-shm-usage", "--disable-domain-reliability", "--no-pings", "--metrics-recording-only",
+    "--disable-features=OptimizationHints,MediaRouter,Translate", "--ignore-certificate-errors",
+    "--proxy-bypass-list=<-loopback>",
+]
+# the smallest PNG there is
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360000002000001"
+    "e221bc330000000049454e44ae426082"
+)
+
+
+@pytest.fixture
+def chromium(proxy_url):
+    """chromium(url, flags…) starts a browser that goes through the proxy; it is gone at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def chromium(url, *flags):
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="ginnel-e2e-", ignore_cleanup_errors=True))
+            argv = [shutil.which("chromium"), *FLAGS, f"--proxy-server={proxy_url}", f"--user-data-dir={home}/profile"]
+            child = subprocess.Popen([*argv, *flags, url], env=clean_env(home), stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+
+            def stop():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                child.stdout.close()
+
+            stack.callback(stop)
+            return child
+
+        yield chromium
+
+
+class Page:
+    """A site with one page; what its script posts to /report is in .report."""
+
+    def __init__(self, html, more=None):
+        self.report = None
+        self.html, self.more = html, more or {}
+        self.site = Site(self.answer)
+        self.port = self.site.port
+
+    def answer(self, request):
+        path = request.path.partition("?")[0]
+        if path == "/":
+            return 200, {"Content-Type": "text/html", "Cache-Control": "no-store"}, self.html.encode()
+        if path == "/report":
+            self.report = json.loads(request.body)
+            return 200, {}, b""
+        if path in self.more:
+            return self.more[path](request)
+        return 404, {}, b""
+
+    def stop(self):
+        self.site.stop()
+
+
+def test_a_page_of_many_parts_and_one_that_never_comes(chromium, serve):
+    """U43: two hundred images arrive although one origin is silent; none fails, none waits for the silent one."""
+    gate = threading.Event()
+    stalled = serve(Site(lambda request: (200, {}, b"") if gate.wait(scaled(60)) else (500, {}, b"")))
+    page = serve(Page("", {"/image": lambda request: (200, {"Content-Type": "image/png"}, PNG)}))
+    page.html = f"""<!DOCTYPE html><title>many</title><body><script>
+        const result = {{loaded: 0, failed: 0, silent: 'waiting'}};
+        function done() {{
+            if (result.loaded + result.failed === 200)
+                fetch('/report', {{method: 'POST', body: JSON.stringify(result)}});
+        }}
+        const silent = new Image();
+        silent.onload = silent.onerror = () => {{ result.silent = 'over'; }};
+        silent.src = 'http://node.test:{stalled.port}/never';
+        for (let i = 0; i < 200; i++) {{
+            const image = new Image();
+            image.onload = () => {{ result.loaded++; done(); }};
+            image.onerror = () => {{ result.failed++; done(); }};
+            image.src = 'http://' + ['origin.test', 'ws.test', 'git.test'][i % 3] + ':{page.port}/image?' + i;
+            document.body.append(image);
+        }}
+        </script>"""
+    chromium(f"http://origin.test:{page.port}/")
+    try:
+        report = eventually(lambda: page.report, 30, "the page's report")
+    finally:
+        gate.set()
+    assert report == {"loaded": 200, "failed": 0, "silent": "waiting"}
+    assert any(path == "/never" for _, path, _ in stalled.requests)
+
+
+def test_websockets_of_a_page(chromium, serve, certificates):
+    """U25: ws:// and wss:// from a page, which a browser sends through CONNECT."""
+    plain, secure = serve(WebSocketEcho()), serve(WebSocketEcho(certificates.server_context()))
+    page = serve(Page(""))
+    page.html = f"""<!DOCTYPE html><title>sockets</title><script>
+        function echo(url) {{
+            return new Promise((resolve) => {{
+                const ws = new WebSocket(url);
+                ws.onopen = () => ws.send('x'.repeat(70000));
+                ws.onmessage = (event) => {{ resolve(event.data.length); ws.close(); }};
+                ws.onerror = () => resolve('error');
+            }});
+        }}
+        Promise.all([echo('ws://ws.test:{plain.port}/a'), echo('wss://ws.test:{secure.port}/b')])
+            .then((r) => fetch('/report', {{method: 'POST', body: JSON.stringify(r)}}));
+        </script>"""
+    chromium(f"http://origin.test:{page.port}/")
+    assert eventually(lambda: page.report, 30, "the page's report") == [70000, 70000]
+    assert (plain.paths, secure.paths) == (["/a"], ["/b"])
+
+
+def test_https_page_with_h2(chromium, nginx):
+    """S001-1: a browser's TLS through CONNECT."""
+    dom, _ = chromium(nginx.url("/seen", tls=True), "--dump-dom").communicate(timeout=scaled(40))
+    assert b"alpn=h2" in dom
+
+
+@pytest.mark.parametrize("host, words", [("origin.test", [b"502", b"refused"]), ("nosuch.test", [b"502", b"resolve"])])
+def test_an_error_can_be_read(chromium, host, words):
+    """S003-7: the page of a 502 is ours, and says what happened and to what."""
+    port = free_port()
+    dom, _ = chromium(f"http://{host}:{port}/", "--dump-dom").communicate(timeout=scaled(40))
+    for word in [*words, f"{host}:{port}".encode()]:
+        assert word in dom, dom.decode()

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""The test harness: a ginnel to talk to, raw clients and scripted origins, a scripted resolver.
+
+Everything made here registers itself with `scope` and is closed at the end of the test that made it.
+Only the standard library is used. Every wait has a deadline; GINNEL_TEST_SLOW=4 makes them four times as long.
+"""
+
+from .build import chunk, chunked, request, response
+from .clock import SLOW, Deadline, eventually, scaled
+from .dns import NXDOMAIN, REFUSED, SERVFAIL, DnsServer
+from .ginnel import Ginnel, binary, run_ginnel, wait_ready
+from .message import Malformed, Request, Response
+from .net import BlackHole, NetNs, free_port, have_ipv6, netns_or_skip
+from .origin import HttpOrigin, Origin
+from .peer import FIN, OPEN, RST, Client, Peer, Truncated
+from .proxy_status import parse_proxy_status
+
+__all__ = [
+    "FIN", "NXDOMAIN", "OPEN", "REFUSED", "RST", "SERVFAIL", "SLOW",
+    "BlackHole", "Client", "Deadline", "DnsServer", "Ginnel", "HttpOrigin", "Malformed", "NetNs", "Origin", "Peer",
+    "Request", "Response", "Truncated",
+    "binary", "chunk", "chunked", "eventually", "free_port", "have_ipv6", "netns_or_skip", "parse_proxy_status", "request",
+    "response", "run_ginnel", "scaled", "wait_ready",
+]
