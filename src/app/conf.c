@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* conf: finds, reads and completes the configuration. Called by main before anything else exists, and
- * by tests and the fuzzer from memory. A conf is complete or is not made; its strings and lists live
- * in one arena behind it.
+/* conf: finds, reads and completes the configuration. Called by main before anything else exists,
+ * and by tests and the fuzzer from memory. A conf is complete or is not made; its strings and lists
+ * live in one arena behind it.
  */
 #include "app/conf.h"
 
@@ -21,7 +21,8 @@
 
 enum {
     LOOKUP_TIMEOUT_MS = 5000,
-    /* More than any file of CONF_FILE_MAX bytes can need; what is refused is memory, not the file. */
+    /* More than any file of CONF_FILE_MAX bytes can need; what is refused is memory, not the file.
+     */
     ARENA_MAX = 512 << 20,
     READ_STEP = 64 << 10,
 };
@@ -61,7 +62,8 @@ static char *join(const char *a, const char *b)
 }
 
 /* A user's own file. Not root's: a daemon must not take orders from whoever set HOME. A relative
- * XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification). *ret_path NULL: there is none. */
+ * XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification). *ret_path NULL: there is
+ * none. */
 static int user_file(char **ret_path)
 {
     const char *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* conf_addr: listeners, ranges of clients, DNS servers. Called by the reader, and by conf for
- * --listen. Addresses are written, never looked up: the one name is localhost. What does not parse is
- * looked at again for a hint, because addresses are what people get wrong most.
+ * --listen. Addresses are written, never looked up: the one name is localhost. What does not parse
+ * is looked at again for a hint, because addresses are what people get wrong most.
  */
 #include "app/conf_addr.h"
 
@@ -70,8 +70,8 @@ static void add_listener(struct conf_build *b, struct addr addr, struct slice te
         return;
     }
     b->listen_at[c->n_listen] = at;
-    c->listen[c->n_listen++] = (struct conf_listen){
-        .addr = addr, .text = (char *)(uintptr_t)copy.p, .dflt = dflt};
+    c->listen[c->n_listen++] =
+        (struct conf_listen){.addr = addr, .text = (char *)(uintptr_t)copy.p, .dflt = dflt};
 }
 
 /* ::1 is there only if the machine has IPv6: nobody has written it. */
@@ -194,17 +194,18 @@ static void read_listen_map(struct conf_build *b, const struct option *listen,
                             const struct conf_node *node)
 {
     struct conf_build_seen seen = {0};
-    bool any = false;
+    bool addressed = false; /* or somebody tried, and has been told */
 
     for (const struct conf_node *m = node->first; m; m = m->next) {
         const struct option *o = conf_build_member(b, listen, m, &seen);
         struct slice text;
 
-        any = any || o || slice_eq(m->key->text, SLICE("address"));
+        addressed = addressed || o || m->key->kind != CONF_NODE_TEXT ||
+                    !conf_table_member(listen, m->key->text);
         if (o && conf_build_text(b, o, m, &text))
             conf_addr_add_listen(b, conf_table_key(o), text, m->at);
     }
-    if (!any && !node->open)
+    if (!addressed && !node->open)
         conf_report_add(b->report, node->at, "write `address: 127.0.0.1:3128`",
                         "this item has no `address`");
 }
@@ -235,7 +236,8 @@ static void each_item(struct conf_build *b, const struct option *o, const struct
         read(b, o, i);
 }
 
-static bool is_empty_list(struct conf_build *b, const struct option *o, const struct conf_node *node)
+static bool is_empty_list(struct conf_build *b, const struct option *o,
+                          const struct conf_node *node)
 {
     if (node->kind != CONF_NODE_LIST || node->first || node->open)
         return false;

@@ -26,7 +26,10 @@ static const char *words_phrase(struct conf_build *b, const struct option *o)
         while (next->text && next->unbuilt)
             next++;
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
-                 w == o->words ? "" : next->text ? ", " : " or ", w->text);
+                 w == o->words ? ""
+                 : next->text  ? ", "
+                               : " or ",
+                 w->text);
     }
     return conf_report_say(b->report, "%s", list);
 }
@@ -77,7 +80,7 @@ const char *conf_build_type_hint(const struct option *o)
     case OPTION_SERVERS:
         return "like this: 192.0.2.53, 192.0.2.53:5353, \"[2001:db8::53]:53\"";
     case OPTION_SINK:
-        return "a path begins with a slash";
+        return "a path begins with a slash and ends with the name of a file";
     case OPTION_SECTION:
     case OPTION_SWITCH:
     case OPTION_WORD:
@@ -87,11 +90,11 @@ const char *conf_build_type_hint(const struct option *o)
     return NULL;
 }
 
-void conf_build_wrong(struct conf_build *b, const struct option *o, size_t at, const char *not,
+void conf_build_wrong(struct conf_build *b, const struct option *o, size_t at, const char * not,
                       const char *hint)
 {
     conf_report_add(b->report, at, hint, "`%s` wants %s, not %s", conf_table_key(o),
-                    type_phrase(b, o), not);
+                    type_phrase(b, o), not );
 }
 
 bool conf_build_text(struct conf_build *b, const struct option *o, const struct conf_node *node,
@@ -142,8 +145,8 @@ static const char *elsewhere_hint(struct conf_build *b, const struct option *o)
     if (!dot)
         return conf_report_say(b->report, "`%s` stands at the top of the file%s", o->path,
                                built(o));
-    return conf_report_say(b->report, "write `%.*s: {%s: …}`%s", (int)(dot - o->path),
-                           o->path, dot + 1, built(o));
+    return conf_report_say(b->report, "write `%.*s: {%s: …}`%s", (int)(dot - o->path), o->path,
+                           dot + 1, built(o));
 }
 
 static const char *key_hint(struct conf_build *b, const struct option *section, struct slice key)
@@ -194,8 +197,7 @@ static bool is_word(struct conf_build *b, const struct conf_node *key)
 }
 
 const struct option *conf_build_member(struct conf_build *b, const struct option *section,
-                                       const struct conf_node *member,
-                                       struct conf_build_seen *seen)
+                                       const struct conf_node *member, struct conf_build_seen *seen)
 {
     const struct conf_node *key = member->key;
     const struct option *o;

@@ -19,7 +19,7 @@ struct conf_build {
     struct conf *conf;
     struct arena *arena; /* the conf's: everything in it that is not inline */
     struct conf_report *report;
-    size_t at[CONF_KEYS_MAX]; /* by index in the table: the value's place, or CONF_AT_NONE */
+    size_t at[CONF_KEYS_MAX];  /* by index in the table: the value's place, or CONF_AT_NONE */
     bool wrong[CONF_KEYS_MAX]; /* what was written there is not what conf holds */
     size_t listen_at[CONF_LISTEN_ROOM];
 };
@@ -40,7 +40,7 @@ const struct option *conf_build_member(struct conf_build *b, const struct option
 bool conf_build_text(struct conf_build *b, const struct option *o, const struct conf_node *node,
                      struct slice *ret_text);
 /* "`key` wants a duration, not …" */
-void conf_build_wrong(struct conf_build *b, const struct option *o, size_t at, const char *not,
+void conf_build_wrong(struct conf_build *b, const struct option *o, size_t at, const char * not,
                       const char *hint);
 /* The type's own hint, or NULL. */
 const char *conf_build_type_hint(const struct option *o);

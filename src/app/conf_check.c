@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_check: values against each other. Called by conf once everything is read and the command line
- * has had its say. Its most important line: nobody runs an open proxy without having written it.
+/* conf_check: values against each other. Called by conf once everything is read and the command
+ * line has had its say. Its most important line: nobody runs an open proxy without having written
+ * it.
  */
 #include "app/conf_check.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_errors: the errors of a load, as the caller holds them. Called by main for start, `check` and
- * nothing else; printing goes where main says.
+/* conf_errors: the errors of a load, as the caller holds them. Called by main for start, `check`
+ * and nothing else; printing goes where main says.
  */
 #include "app/conf.h"
 #include "base/mem.h"

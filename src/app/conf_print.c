@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_print: the table of options as text for the manual. Called when the manual is made. Sentences
- * in the table are scdoc already; everything else is escaped here.
+/* conf_print: the table of options as text for the manual. Called when the manual is made.
+ * Sentences in the table are scdoc already; everything else is escaped here.
  */
 #include "app/conf.h"
 #include "app/conf_table.h"

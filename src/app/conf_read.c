@@ -116,6 +116,16 @@ static const char *missing_blank(struct conf_build *b, const struct option *sect
                            SLICE_ARG(key));
 }
 
+/* What a section looks like, from its first key that has a default. */
+static const char *section_hint(struct conf_build *b, const struct option *section)
+{
+    for (unsigned i = 0; i < conf_table_n; i++)
+        if (conf_table_in(section, &conf_table[i]) && conf_table[i].dflt)
+            return conf_report_say(b->report, "like this: `%s: {%s: %s}`", section->path,
+                                   conf_table_key(&conf_table[i]), conf_table[i].dflt);
+    return NULL;
+}
+
 /* Whether the node is a map that can be walked; nothing at all is one without members. */
 static bool enter_map(struct conf_build *b, const struct option *section,
                       const struct conf_node *node)
@@ -124,15 +134,14 @@ static bool enter_map(struct conf_build *b, const struct option *section,
 
     if (node->kind == CONF_NODE_MAP)
         return true;
-    if (node->kind == CONF_NODE_BAD || node->open ||
-        (node->kind == CONF_NODE_TEXT && node->empty))
+    if (node->kind == CONF_NODE_BAD || node->open || (node->kind == CONF_NODE_TEXT && node->empty))
         return false;
     if (node->kind == CONF_NODE_TEXT) {
         hint = missing_blank(b, section, node->text);
         what = conf_report_quote(b->report, node->text);
     }
     if (section)
-        conf_build_wrong(b, section, node->at, what, hint);
+        conf_build_wrong(b, section, node->at, what, hint ? hint : section_hint(b, section));
     else
         conf_report_add(b->report, node->at, hint ? hint : "write `key: value`, a line each",
                         "the file must be a map of keys, not %s", what);

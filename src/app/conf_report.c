@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* conf_report: errors with their line, a caret and a hint. Called by everything that reads a
- * configuration, on main's thread. It keeps a bounded number, sorted as they come, so that a hostile
- * file costs neither memory nor patience. It must never print.
+ * configuration, on main's thread. It keeps a bounded number, sorted as they come, so that a
+ * hostile file costs neither memory nor patience. It must never print.
  */
 #include "app/conf_report.h"
 

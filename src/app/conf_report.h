@@ -38,8 +38,8 @@ bool conf_report_wants(const struct conf_report *r, size_t at);
 /* hint may be NULL. */
 void conf_report_add(struct conf_report *r, size_t at, const char *hint, const char *fmt, ...)
     PRINTF(4, 5);
-/* A text in double quotes, escaped, cut at CONF_QUOTE_CHARS. Valid until seven more calls of this or
- * conf_report_say. */
+/* A text in double quotes, escaped, cut at CONF_QUOTE_CHARS. Valid until seven more calls of this
+ * or conf_report_say. */
 const char *conf_report_quote(struct conf_report *r, struct slice s);
 const char *conf_report_say(struct conf_report *r, const char *fmt, ...) PRINTF(2, 3);
 /* The line of a place, from 1. */

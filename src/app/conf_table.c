@@ -12,15 +12,21 @@
 
 /* 18 hours: the reach of the timer wheel (base/wheel.h). */
 #define LONGEST ((uint64_t)18 * 3600 * 1000)
-#define DAYS(n) ((uint64_t)(n) * 24 * 3600 * 1000)
+#define DAYS(n) ((uint64_t)(n)*24 * 3600 * 1000)
 
 #define SECTION(path_, sentence_)                                                                  \
-    {.path = path_, .type = OPTION_SECTION, .offset = OPTION_NOWHERE, .sentence = sentence_}
+    {                                                                                              \
+        .path = path_, .type = OPTION_SECTION, .offset = OPTION_NOWHERE, .sentence = sentence_     \
+    }
 #define TIMEOUT(path_, member, least, dflt_, sentence_)                                            \
-    {.path = path_, .type = OPTION_DURATION, .dflt = dflt_, .min = least, .max = LONGEST,          \
-     .offset = AT(member), .sentence = sentence_}
+    {                                                                                              \
+        .path = path_, .type = OPTION_DURATION, .dflt = dflt_, .min = least, .max = LONGEST,       \
+        .offset = AT(member), .sentence = sentence_                                                \
+    }
 #define UNBUILT(path_, sentence_)                                                                  \
-    {.path = path_, .unbuilt = true, .offset = OPTION_NOWHERE, .sentence = sentence_}
+    {                                                                                              \
+        .path = path_, .unbuilt = true, .offset = OPTION_NOWHERE, .sentence = sentence_            \
+    }
 
 static const struct option_word auto_words[] = {{"auto", 0}, {NULL}};
 static const struct option_word family_words[] = {

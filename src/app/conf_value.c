@@ -18,8 +18,8 @@ struct unit {
 };
 
 /* Largest first: conf_value_text takes the first that divides. */
-static const struct unit duration_units[] = {
-    {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
+static const struct unit duration_units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000},
+                                             {"s", 1000},     {"ms", 1},      {NULL, 0}};
 static const struct unit size_units[] = {
     {"GB", 1 << 30}, {"MB", 1 << 20}, {"KB", 1 << 10}, {"B", 1}, {NULL, 0}};
 
@@ -73,8 +73,8 @@ int conf_value_switch(struct slice s, bool *ret_on)
     static const struct {
         struct slice text;
         bool on;
-    } words[] = {{{"on", 2}, true},    {{"off", 3}, false},  {{"yes", 3}, true},
-                 {{"no", 2}, false},   {{"true", 4}, true}, {{"false", 5}, false}};
+    } words[] = {{{"on", 2}, true},  {{"off", 3}, false}, {{"yes", 3}, true},
+                 {{"no", 2}, false}, {{"true", 4}, true}, {{"false", 5}, false}};
 
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         if (slice_eq(s, words[i].text)) {
@@ -237,7 +237,8 @@ int conf_value_set(const struct option *o, struct slice s, struct arena *a, stru
 
 /* ---- back to text ---- */
 
-static void put_amount(const struct unit *u, uint64_t v, const char *least, char out[CONF_VALUE_TEXT])
+static void put_amount(const struct unit *u, uint64_t v, const char *least,
+                       char out[CONF_VALUE_TEXT])
 {
     while (u->factor > 1 && (v == 0 || v % u->factor))
         u++;

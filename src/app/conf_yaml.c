@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* conf_yaml: libyaml's events made into a tree. Called by conf. What libyaml would choke on slowly
  * (deep nesting, heaps of directives) or late (bytes that are no UTF-8, because it reads ahead) is
- * found here first; the text in front of it is still read, so that its errors are shown too. It must
- * never follow an alias and never recurse.
+ * found here first; the text in front of it is still read, so that its errors are shown too. It
+ * must never follow an alias and never recurse.
  */
 #include "app/conf_yaml.h"
 
@@ -19,8 +19,8 @@ struct level {
 struct builder {
     struct arena *arena;
     struct conf_report *report;
-    struct slice text;  /* what libyaml gets */
-    bool cut;           /* that is not all */
+    struct slice text; /* what libyaml gets */
+    bool cut;          /* that is not all */
     struct conf_node *root;
     struct conf_node *last_text;
     size_t last_line; /* where last_text ends, as libyaml counts */
@@ -419,8 +419,8 @@ int conf_yaml_read(struct arena *a, struct conf_report *r, struct conf_node **re
     if (!yaml_parser_initialize(&parser))
         return ERR_NOMEM;
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(
-        &parser, (const unsigned char *)(b.text.n ? b.text.p : ""), b.text.n);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)(b.text.n ? b.text.p : ""),
+                                 b.text.n);
     err = read_events(&b, &parser);
     yaml_parser_delete(&parser);
     if (err < 0)

@@ -34,15 +34,15 @@ struct option_word {
 enum { OPTION_NOWHERE = -1 };
 
 struct option {
-    const char *path;               /* "timeouts.connect" */
+    const char *path; /* "timeouts.connect" */
     enum option_type type;
-    bool unbuilt;                   /* known, refused by name; only path and sentence count */
-    const char *dflt;               /* as it would be written; NULL: what zeroed memory says */
-    const char *dflt_says;          /* what the manual shows instead of dflt */
-    uint64_t min, max;              /* of numbers, both included */
+    bool unbuilt;          /* known, refused by name; only path and sentence count */
+    const char *dflt;      /* as it would be written; NULL: what zeroed memory says */
+    const char *dflt_says; /* what the manual shows instead of dflt */
+    uint64_t min, max;     /* of numbers, both included */
     const struct option_word *words;
-    long offset;                    /* of the value in struct conf; OPTION_NOWHERE: it has none */
-    const char *sentence;           /* scdoc text, one or two sentences */
+    long offset;          /* of the value in struct conf; OPTION_NOWHERE: it has none */
+    const char *sentence; /* scdoc text, one or two sentences */
 };
 
 #endif

@@ -64,10 +64,10 @@ static enum io client_recv_head(struct stream *s, struct arena *a, struct head *
     struct head *h = NULL;
     enum io io = h1_read_head(m, a, H1_RESPONSE, &h);
 
-    if (io != IO_OK) {
+    if (io == IO_EOF || io == IO_ERR)
         m->close = true;
+    if (io != IO_OK)
         return io;
-    }
     *ret_head = h;
     if (client_is_interim(h))
         return IO_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_yaml: any bytes as a configuration. Either a complete conf comes out, or errors that each have
- * a text, and a place unless they are about the file as a whole.
+/* fuzz_yaml: any bytes as a configuration. Either a complete conf comes out, or errors that each
+ * have a text, and a place unless they are about the file as a whole.
  */
 #include "app/conf.h"
 #include "base/check.h"

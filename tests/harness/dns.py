@@ -13,10 +13,10 @@ TYPES = {A: "A", AAAA: "AAAA"}
 
 
 class _Entry:
-    def __init__(self, a, aaaa, ttl, rcode, negative_ttl, delay, silent):
+    def __init__(self, a=(), aaaa=(), ttl=60, rcode=NOERROR, negative_ttl=60, delay=0, mute=(), forge=False):
         self.addresses = {A: list(a), AAAA: list(aaaa)}
         self.ttl, self.rcode, self.negative_ttl = ttl, rcode, negative_ttl
-        self.delay, self.silent = delay, silent
+        self.delay, self.mute, self.forge = delay, mute, forge
 
 
 class DnsServer:
@@ -28,7 +28,7 @@ class DnsServer:
         self.host, self.port = host, self.sock.getsockname()[1]
         self.queries = []  # (name, "A" | "AAAA" | number)
         self._entries = {}
-        self._unknown = _Entry((), (), 0, NXDOMAIN, 60, 0, False)
+        self._unknown = _Entry(rcode=NXDOMAIN)
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -38,13 +38,14 @@ class DnsServer:
     def address(self):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def answer(self, name, a=(), aaaa=(), ttl=60, rcode=NOERROR, negative_ttl=60, delay=0):
-        """Sets the answer for a name. Without addresses of a type that type has no data."""
-        self._entries[name.lower()] = _Entry(a, aaaa, ttl, rcode, negative_ttl, delay, False)
+    def answer(self, name, **script):
+        """Scripts a name: a and aaaa are lists of addresses (without any, that type has no data), ttl, rcode, negative_ttl (the
+        SOA's minimum), delay in seconds, mute (types that get no answer), forge (a false answer with another id comes first)."""
+        self._entries[name.lower()] = _Entry(**script)
 
     def silence(self, name):
         """Queries for the name get no answer at all."""
-        self._entries[name.lower()] = _Entry((), (), 0, NOERROR, 0, 0, True)
+        self.answer(name, mute=("A", "AAAA"))
 
     def asked(self, name, kind=None):
         """How often it was asked for the name."""
@@ -78,9 +79,11 @@ class DnsServer:
         (kind,) = struct.unpack_from("!H", query, end)
         self.queries.append((name, TYPES.get(kind, kind)))
         entry = self._entries.get(name, self._unknown)
-        if entry.silent:
+        if TYPES.get(kind) in entry.mute:
             return
         answer = _answer(query[:2], query[12:end + 4], kind, entry)
+        if entry.forge:
+            self._send(bytes([answer[0] ^ 255]) + answer[1:-1] + b"\x09", client)
         if entry.delay:
             threading.Timer(entry.delay, self._send, (answer, client)).start()
         else:

@@ -115,6 +115,22 @@ static inline void text_head(struct text *t, const struct head *h, enum h1_frami
     text_fields(t, &h->fields);
 }
 
+/* A row's bytes on the heap, without the "$" that marks where the message ends and the bytes of
+ * others begin; *ret_end is that place, or the end. */
+static inline struct slice unmark(const char *in, size_t *ret_end)
+{
+    size_t n = strlen(in), mark = slice_find(slice_of(in, n), '$'), rest = n - mark;
+    char *copy = malloc(n + 1);
+
+    if (!copy)
+        abort();
+    memcpy(copy, in, mark);
+    if (rest)
+        memcpy(copy + mark, in + mark + 1, rest - 1);
+    *ret_end = mark;
+    return slice_of(copy, rest ? n - 1 : n);
+}
+
 /* How the bytes come: all at once, in two, or in steps. */
 struct pieces {
     size_t first; /* bytes of the first piece; 0: as the others */
@@ -181,9 +197,10 @@ static inline void text_parsed(struct text *t, struct h1_parser *p, enum parse r
     }
 }
 
-/* Content and end of a body fed in pieces: "content|DONE used=17" and the trailers. */
-static inline void text_body(struct text *t, struct h1_body *b, struct slice in,
-                             const struct pieces *how)
+/* Content and end of a body fed in pieces: "content|DONE" and the trailers, "content|MORE" or
+ * "content|FAULT". Returns how many bytes were used. */
+static inline size_t text_body(struct text *t, struct h1_body *b, struct slice in,
+                               const struct pieces *how)
 {
     enum parse r = b->done ? PARSE_DONE : PARSE_MORE;
     size_t at = 0;
@@ -211,12 +228,11 @@ static inline void text_body(struct text *t, struct h1_body *b, struct slice in,
     if (r == PARSE_BAD) {
         text_str(t, "|");
         text_str(t, h1_fault_info(b->fault)->token);
-        return;
+        return at;
     }
-    text_str(t, r == PARSE_DONE ? "|DONE used=" : "|MORE used=");
-    text_num(t, at);
-    text_str(t, "\n");
+    text_str(t, r == PARSE_DONE ? "|DONE\n" : "|MORE\n");
     text_fields(t, &b->trailers);
+    return at;
 }
 
 #endif
