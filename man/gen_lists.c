@@ -19,19 +19,16 @@ static const struct end {
 
 static void print_ends(void)
 {
-    printf("|[ *Status*\n:[ *Proxy-Status error*\n:[ *Reason*\n:[ *Meaning*\n");
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         const struct end *e = &ends[i];
 
         if (!e->error[0])
             continue;
         if (e->status)
-            printf("|  %d\n", e->status);
+            printf("*%s*: %d, %s\n\t%s\n\n", e->token, e->status, e->error, e->sentence);
         else
-            printf("|  cut\n");
-        printf(":  %s\n:  %s\n:  %s\n", e->error, e->token, e->sentence);
+            printf("*%s*: cut, %s\n\t%s\n\n", e->token, e->error, e->sentence);
     }
-    printf("\n");
 }
 
 int main(int argc, char **argv)

@@ -3,10 +3,11 @@
 
 import os
 import pathlib
+import subprocess
 
 import pytest
 
-from harness import DnsServer, Ginnel, HttpOrigin, Origin, binary, have_ipv6, scope
+from harness import DnsServer, Ginnel, HttpOrigin, NetNs, Origin, binary, have_ipv6, scope
 
 _shared = {}
 
@@ -107,6 +108,15 @@ def dns():
 def ipv6():
     if not have_ipv6():
         pytest.skip("no IPv6 on loopback")
+
+
+@pytest.fixture
+def netns():
+    """A network namespace with nothing but a loopback."""
+    try:
+        return NetNs()
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no network namespace here: {error}")
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ static void add_localhost(struct conf_build *b, struct slice text, uint16_t port
 }
 
 /* What somebody may have meant who wrote no address and port; the hint begins with it. */
-static const char *listen_hint(struct conf_build *b, const struct option *o, struct slice s)
+static const char *listen_hint(struct conf_build *b, const struct option_def *o, struct slice s)
 {
     struct literal l = parse_literal(brackets_off(s));
     size_t colon = slice_find(s, ':');
@@ -119,7 +119,7 @@ static const char *listen_hint(struct conf_build *b, const struct option *o, str
 
 static void wrong_listen(struct conf_build *b, const char *key, struct slice s, size_t at, int err)
 {
-    const struct option *o = conf_table_find(SLICE("listen"));
+    const struct option_def *o = conf_table_find(SLICE("listen"));
 
     if (err == ERR_RANGE)
         conf_report_add(b->report, at, "ports go from 0 to 65535", "`%s` is out of range: %s", key,
@@ -190,14 +190,14 @@ void conf_addr_default_listen(struct conf_build *b)
 }
 
 /* {address: …} */
-static void read_listen_map(struct conf_build *b, const struct option *listen,
+static void read_listen_map(struct conf_build *b, const struct option_def *listen,
                             const struct conf_node *node)
 {
     struct conf_build_seen seen = {0};
     bool addressed = false; /* or somebody tried, and has been told */
 
     for (const struct conf_node *m = node->first; m; m = m->next) {
-        const struct option *o = conf_build_member(b, listen, m, &seen);
+        const struct option_def *o = conf_build_member(b, listen, m, &seen);
         struct slice text;
 
         addressed = addressed || o || m->key->kind != CONF_NODE_TEXT ||
@@ -210,7 +210,7 @@ static void read_listen_map(struct conf_build *b, const struct option *listen,
                         "this item has no `address`");
 }
 
-static void read_listen_item(struct conf_build *b, const struct option *o,
+static void read_listen_item(struct conf_build *b, const struct option_def *o,
                              const struct conf_node *node)
 {
     struct slice text;
@@ -223,10 +223,11 @@ static void read_listen_item(struct conf_build *b, const struct option *o,
 
 /* ---- items, or one that stands for a list ---- */
 
-typedef void (*item_fn)(struct conf_build *b, const struct option *o, const struct conf_node *node);
+typedef void (*item_fn)(struct conf_build *b, const struct option_def *o,
+                        const struct conf_node *node);
 
-static void each_item(struct conf_build *b, const struct option *o, const struct conf_node *node,
-                      item_fn read)
+static void each_item(struct conf_build *b, const struct option_def *o,
+                      const struct conf_node *node, item_fn read)
 {
     if (node->kind != CONF_NODE_LIST) {
         read(b, o, node);
@@ -236,7 +237,7 @@ static void each_item(struct conf_build *b, const struct option *o, const struct
         read(b, o, i);
 }
 
-static bool is_empty_list(struct conf_build *b, const struct option *o,
+static bool is_empty_list(struct conf_build *b, const struct option_def *o,
                           const struct conf_node *node)
 {
     if (node->kind != CONF_NODE_LIST || node->first || node->open)
@@ -246,7 +247,8 @@ static bool is_empty_list(struct conf_build *b, const struct option *o,
     return true;
 }
 
-void conf_addr_listen(struct conf_build *b, const struct option *o, const struct conf_node *node)
+void conf_addr_listen(struct conf_build *b, const struct option_def *o,
+                      const struct conf_node *node)
 {
     if (!is_empty_list(b, o, node))
         each_item(b, o, node, read_listen_item);
@@ -255,7 +257,7 @@ void conf_addr_listen(struct conf_build *b, const struct option *o, const struct
 /* ---- clients ---- */
 
 /* The range with the bits behind its prefix cleared, which is what was meant most of the time. */
-static const char *range_hint(struct conf_build *b, const struct option *o, struct slice s)
+static const char *range_hint(struct conf_build *b, const struct option_def *o, struct slice s)
 {
     size_t slash = slice_find(s, '/');
     struct literal l = parse_literal(slice_of(s.p, slash));
@@ -273,7 +275,7 @@ static const char *range_hint(struct conf_build *b, const struct option *o, stru
                            (unsigned)prefix);
 }
 
-static const char *clients_hint(struct conf_build *b, const struct option *o, struct slice s)
+static const char *clients_hint(struct conf_build *b, const struct option_def *o, struct slice s)
 {
     if (contains(s, "/"))
         return range_hint(b, o, s);
@@ -302,7 +304,8 @@ static void add_range(struct conf_build *b, const struct addr_range *range)
     c->clients[c->n_clients++] = *range;
 }
 
-static void read_range(struct conf_build *b, const struct option *o, const struct conf_node *node)
+static void read_range(struct conf_build *b, const struct option_def *o,
+                       const struct conf_node *node)
 {
     struct addr_range range;
     struct slice text;
@@ -325,7 +328,8 @@ static void read_range(struct conf_build *b, const struct option *o, const struc
         add_range(b, &range);
 }
 
-void conf_addr_ranges(struct conf_build *b, const struct option *o, const struct conf_node *node)
+void conf_addr_ranges(struct conf_build *b, const struct option_def *o,
+                      const struct conf_node *node)
 {
     b->conf->clients_set = true;
     if (is_empty_list(b, o, node))
@@ -363,7 +367,7 @@ static unsigned count_servers(const struct conf *c)
     return n;
 }
 
-static void add_server(struct conf_build *b, const struct option *o, size_t at,
+static void add_server(struct conf_build *b, const struct option_def *o, size_t at,
                        const struct addr *addr)
 {
     unsigned n = count_servers(b->conf);
@@ -383,7 +387,8 @@ static void add_server(struct conf_build *b, const struct option *o, size_t at,
         v[n] = copy.p;
 }
 
-static void read_server(struct conf_build *b, const struct option *o, const struct conf_node *node)
+static void read_server(struct conf_build *b, const struct option_def *o,
+                        const struct conf_node *node)
 {
     struct slice text;
     struct addr addr;
@@ -402,7 +407,8 @@ static void read_server(struct conf_build *b, const struct option *o, const stru
         add_server(b, o, node->at, &addr);
 }
 
-void conf_addr_servers(struct conf_build *b, const struct option *o, const struct conf_node *node)
+void conf_addr_servers(struct conf_build *b, const struct option_def *o,
+                       const struct conf_node *node)
 {
     b->conf->resolve.servers =
         arena_zalloc(b->arena, (CONF_SERVERS_MAX + 1) * sizeof(*b->conf->resolve.servers));

@@ -5,9 +5,12 @@
 
 #include "app/conf_build.h"
 
-void conf_addr_listen(struct conf_build *b, const struct option *o, const struct conf_node *node);
-void conf_addr_ranges(struct conf_build *b, const struct option *o, const struct conf_node *node);
-void conf_addr_servers(struct conf_build *b, const struct option *o, const struct conf_node *node);
+void conf_addr_listen(struct conf_build *b, const struct option_def *o,
+                      const struct conf_node *node);
+void conf_addr_ranges(struct conf_build *b, const struct option_def *o,
+                      const struct conf_node *node);
+void conf_addr_servers(struct conf_build *b, const struct option_def *o,
+                       const struct conf_node *node);
 
 /* Adds one listener: 127.0.0.1:3128, [::1]:3128, localhost:3128. key is what messages call it. */
 void conf_addr_add_listen(struct conf_build *b, const char *key, struct slice text, size_t at);

@@ -16,7 +16,7 @@ void conf_build_init(struct conf_build *b, struct conf *c, struct arena *a, stru
 
 /* ---- what a type is called ---- */
 
-static const char *words_phrase(struct conf_build *b, const struct option *o)
+static const char *words_phrase(struct conf_build *b, const struct option_def *o)
 {
     char list[128] = "";
     const struct option_word *w = o->words, *next;
@@ -34,7 +34,7 @@ static const char *words_phrase(struct conf_build *b, const struct option *o)
     return conf_report_say(b->report, "%s", list);
 }
 
-static const char *type_phrase(struct conf_build *b, const struct option *o)
+static const char *type_phrase(struct conf_build *b, const struct option_def *o)
 {
     switch (o->type) {
     case OPTION_SECTION:
@@ -64,7 +64,7 @@ static const char *type_phrase(struct conf_build *b, const struct option *o)
     return "something else";
 }
 
-const char *conf_build_type_hint(const struct option *o)
+const char *conf_build_type_hint(const struct option_def *o)
 {
     switch (o->type) {
     case OPTION_SIZE:
@@ -90,14 +90,14 @@ const char *conf_build_type_hint(const struct option *o)
     return NULL;
 }
 
-void conf_build_wrong(struct conf_build *b, const struct option *o, size_t at, const char * not,
+void conf_build_wrong(struct conf_build *b, const struct option_def *o, size_t at, const char * not,
                       const char *hint)
 {
     conf_report_add(b->report, at, hint, "`%s` wants %s, not %s", conf_table_key(o),
                     type_phrase(b, o), not );
 }
 
-bool conf_build_text(struct conf_build *b, const struct option *o, const struct conf_node *node,
+bool conf_build_text(struct conf_build *b, const struct option_def *o, const struct conf_node *node,
                      struct slice *ret_text)
 {
     const char *hint = conf_build_type_hint(o);
@@ -120,15 +120,15 @@ bool conf_build_text(struct conf_build *b, const struct option *o, const struct 
 
 /* ---- keys ---- */
 
-static const char *built(const struct option *o)
+static const char *built(const struct option_def *o)
 {
     return o->unbuilt ? " (which is not in this build)" : "";
 }
 
 /* The same key elsewhere in the table: `connect` at the top, or `timeouts.connect` in one word. */
-static const struct option *find_elsewhere(struct slice key)
+static const struct option_def *find_elsewhere(struct slice key)
 {
-    const struct option *o = conf_table_find(key);
+    const struct option_def *o = conf_table_find(key);
 
     if (o)
         return o;
@@ -138,7 +138,7 @@ static const struct option *find_elsewhere(struct slice key)
     return NULL;
 }
 
-static const char *elsewhere_hint(struct conf_build *b, const struct option *o)
+static const char *elsewhere_hint(struct conf_build *b, const struct option_def *o)
 {
     const char *dot = strchr(o->path, '.');
 
@@ -149,10 +149,11 @@ static const char *elsewhere_hint(struct conf_build *b, const struct option *o)
                            dot + 1, built(o));
 }
 
-static const char *key_hint(struct conf_build *b, const struct option *section, struct slice key)
+static const char *key_hint(struct conf_build *b, const struct option_def *section,
+                            struct slice key)
 {
     struct conf_text_guess g;
-    const struct option *o;
+    const struct option_def *o;
 
     conf_text_guess_init(&g, key);
     for (unsigned i = 0; i < conf_table_n; i++)
@@ -168,7 +169,7 @@ static const char *key_hint(struct conf_build *b, const struct option *section, 
     return conf_report_say(b->report, "did you mean `%s`?%s", g.best, built(o));
 }
 
-static void report_unknown(struct conf_build *b, const struct option *section,
+static void report_unknown(struct conf_build *b, const struct option_def *section,
                            const struct conf_node *key)
 {
     const char *quoted, *hint;
@@ -196,11 +197,12 @@ static bool is_word(struct conf_build *b, const struct conf_node *key)
     return false;
 }
 
-const struct option *conf_build_member(struct conf_build *b, const struct option *section,
-                                       const struct conf_node *member, struct conf_build_seen *seen)
+const struct option_def *conf_build_member(struct conf_build *b, const struct option_def *section,
+                                           const struct conf_node *member,
+                                           struct conf_build_seen *seen)
 {
     const struct conf_node *key = member->key;
-    const struct option *o;
+    const struct option_def *o;
     size_t *first;
 
     if (!is_word(b, key))

@@ -32,18 +32,18 @@ struct conf_build_seen {
 };
 /* The option that a member of a section (NULL: the top) sets, and notes its place. NULL: there is
  * none to set, and the reason has been reported (unknown, repeated, not in this build, …). */
-const struct option *conf_build_member(struct conf_build *b, const struct option *section,
-                                       const struct conf_node *member,
-                                       struct conf_build_seen *seen);
+const struct option_def *conf_build_member(struct conf_build *b, const struct option_def *section,
+                                           const struct conf_node *member,
+                                           struct conf_build_seen *seen);
 
 /* The node's text. False: it is something else, which has been reported. */
-bool conf_build_text(struct conf_build *b, const struct option *o, const struct conf_node *node,
+bool conf_build_text(struct conf_build *b, const struct option_def *o, const struct conf_node *node,
                      struct slice *ret_text);
 /* "`key` wants a duration, not …" */
-void conf_build_wrong(struct conf_build *b, const struct option *o, size_t at, const char * not,
+void conf_build_wrong(struct conf_build *b, const struct option_def *o, size_t at, const char * not,
                       const char *hint);
 /* The type's own hint, or NULL. */
-const char *conf_build_type_hint(const struct option *o);
+const char *conf_build_type_hint(const struct option_def *o);
 /* Out of memory: the load will end with ERR_NOMEM. */
 static inline void conf_build_nomem(struct conf_build *b)
 {

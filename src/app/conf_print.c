@@ -6,7 +6,7 @@
 #include "app/conf_table.h"
 #include "app/conf_value.h"
 
-static const char *type_name(const struct option *o)
+static const char *type_name(const struct option_def *o)
 {
     switch (o->type) {
     case OPTION_SECTION:
@@ -35,7 +35,7 @@ static const char *type_name(const struct option *o)
     return "?";
 }
 
-static void print_range(const struct option *o, FILE *to)
+static void print_range(const struct option_def *o, FILE *to)
 {
     char min[CONF_VALUE_TEXT], max[CONF_VALUE_TEXT];
 
@@ -46,7 +46,7 @@ static void print_range(const struct option *o, FILE *to)
     fprintf(to, ", %s to %s", min, max);
 }
 
-static void print_default(const struct option *o, FILE *to)
+static void print_default(const struct option_def *o, FILE *to)
 {
     if (o->dflt)
         fprintf(to, " Default: *%s*.", o->dflt);
@@ -54,7 +54,7 @@ static void print_default(const struct option *o, FILE *to)
         fprintf(to, " Default: %s.", o->dflt_says);
 }
 
-static void print_option(const struct option *o, FILE *to)
+static void print_option(const struct option_def *o, FILE *to)
 {
     fprintf(to, "*%s*: %s", o->path, type_name(o));
     print_range(o, to);

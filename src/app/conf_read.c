@@ -14,7 +14,7 @@
 void conf_read_defaults(struct conf_build *b)
 {
     for (unsigned i = 0; i < conf_table_n; i++) {
-        const struct option *o = &conf_table[i];
+        const struct option_def *o = &conf_table[i];
         int r = o->dflt ? conf_value_set(o, slice_str(o->dflt), b->arena, b->conf) : 0;
 
         if (r == ERR_NOMEM)
@@ -26,7 +26,7 @@ void conf_read_defaults(struct conf_build *b)
 
 /* ---- single values ---- */
 
-static const char *range_hint(struct conf_build *b, const struct option *o)
+static const char *range_hint(struct conf_build *b, const struct option_def *o)
 {
     char min[CONF_VALUE_TEXT], max[CONF_VALUE_TEXT];
 
@@ -36,7 +36,7 @@ static const char *range_hint(struct conf_build *b, const struct option *o)
                            o->type == OPTION_TOKEN ? " characters" : "");
 }
 
-static const char *value_hint(struct conf_build *b, const struct option *o, struct slice text)
+static const char *value_hint(struct conf_build *b, const struct option_def *o, struct slice text)
 {
     static const char *const switches[] = {"on", "off", "yes", "no", "true", "false"};
     struct conf_text_guess g;
@@ -52,13 +52,15 @@ static const char *value_hint(struct conf_build *b, const struct option *o, stru
     return conf_report_say(b->report, "did you mean `%s`?", g.best);
 }
 
-static void report_range(struct conf_build *b, const struct option *o, size_t at, struct slice text)
+static void report_range(struct conf_build *b, const struct option_def *o, size_t at,
+                         struct slice text)
 {
     conf_report_add(b->report, at, range_hint(b, o), "`%s` is out of range: %s", conf_table_key(o),
                     conf_report_quote(b->report, text));
 }
 
-static void read_value(struct conf_build *b, const struct option *o, const struct conf_node *node)
+static void read_value(struct conf_build *b, const struct option_def *o,
+                       const struct conf_node *node)
 {
     const struct option_word *w;
     struct slice text;
@@ -85,7 +87,8 @@ static void read_value(struct conf_build *b, const struct option *o, const struc
         b->wrong[conf_table_index(o)] = false;
 }
 
-static void read_leaf(struct conf_build *b, const struct option *o, const struct conf_node *node)
+static void read_leaf(struct conf_build *b, const struct option_def *o,
+                      const struct conf_node *node)
 {
     switch (o->type) {
     case OPTION_LISTEN:
@@ -105,7 +108,7 @@ static void read_leaf(struct conf_build *b, const struct option *o, const struct
 /* ---- maps ---- */
 
 /* `connect:10s` is one text to YAML, and a common slip. section is NULL at the top. */
-static const char *missing_blank(struct conf_build *b, const struct option *section,
+static const char *missing_blank(struct conf_build *b, const struct option_def *section,
                                  struct slice text)
 {
     struct slice key = slice_of(text.p, slice_find(text, ':'));
@@ -117,7 +120,7 @@ static const char *missing_blank(struct conf_build *b, const struct option *sect
 }
 
 /* What a section looks like, from its first key that has a default. */
-static const char *section_hint(struct conf_build *b, const struct option *section)
+static const char *section_hint(struct conf_build *b, const struct option_def *section)
 {
     for (unsigned i = 0; i < conf_table_n; i++)
         if (conf_table_in(section, &conf_table[i]) && conf_table[i].dflt)
@@ -127,7 +130,7 @@ static const char *section_hint(struct conf_build *b, const struct option *secti
 }
 
 /* Whether the node is a map that can be walked; nothing at all is one without members. */
-static bool enter_map(struct conf_build *b, const struct option *section,
+static bool enter_map(struct conf_build *b, const struct option_def *section,
                       const struct conf_node *node)
 {
     const char *hint = "write one map, without dashes", *what = "a list";
@@ -148,7 +151,7 @@ static bool enter_map(struct conf_build *b, const struct option *section,
     return false;
 }
 
-static void read_section(struct conf_build *b, const struct option *section,
+static void read_section(struct conf_build *b, const struct option_def *section,
                          const struct conf_node *node)
 {
     struct conf_build_seen seen = {0};
@@ -156,7 +159,7 @@ static void read_section(struct conf_build *b, const struct option *section,
     if (!enter_map(b, section, node))
         return;
     for (const struct conf_node *m = node->first; m; m = m->next) {
-        const struct option *o = conf_build_member(b, section, m, &seen);
+        const struct option_def *o = conf_build_member(b, section, m, &seen);
 
         if (o)
             read_leaf(b, o, m);
@@ -170,7 +173,7 @@ void conf_read_tree(struct conf_build *b, const struct conf_node *root)
     if (!root || !enter_map(b, NULL, root))
         return;
     for (const struct conf_node *m = root->first; m; m = m->next) {
-        const struct option *o = conf_build_member(b, NULL, m, &seen);
+        const struct option_def *o = conf_build_member(b, NULL, m, &seen);
 
         if (!o)
             continue;

@@ -229,7 +229,7 @@ void conf_report_add(struct conf_report *r, size_t at, const char *hint, const c
 
 int conf_report_take(struct conf_report *r, struct conf_errors *ret_errors)
 {
-    struct conf_error *v = mem_array(r->n, sizeof(*v));
+    struct conf_error *v = r->nomem ? NULL : mem_array(r->n, sizeof(*v));
 
     if (!v)
         return ERR_NOMEM;

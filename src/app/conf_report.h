@@ -45,7 +45,8 @@ const char *conf_report_say(struct conf_report *r, const char *fmt, ...) PRINTF(
 /* The line of a place, from 1. */
 unsigned conf_report_line(const struct conf_report *r, size_t at);
 
-/* Moves the errors out, sorted by place. ERR_NOMEM: nothing was moved. */
+/* Moves the errors out, sorted by place. ERR_NOMEM: nothing was moved, now or because
+ * an error could not be written down before. */
 int conf_report_take(struct conf_report *r, struct conf_errors *ret_errors) MUST_USE;
 
 #endif

@@ -41,7 +41,7 @@ static const struct option_word format_words[] = {{"json", 0},
                                                   {"combined", 3, .unbuilt = true},
                                                   {NULL}};
 
-const struct option conf_table[] = {
+const struct option_def conf_table[] = {
     {.path = "listen",
      .type = OPTION_LISTEN,
      .dflt_says = "127.0.0.1:3128 and [::1]:3128",
@@ -211,7 +211,7 @@ _Static_assert(sizeof(enum conf_access) == sizeof(int), "words are written as in
 _Static_assert(sizeof(enum resolve_family) == sizeof(int), "words are written as int");
 _Static_assert(sizeof(unsigned) == sizeof(uint32_t), "counts are written as uint32_t");
 
-const struct option *conf_table_find(struct slice path)
+const struct option_def *conf_table_find(struct slice path)
 {
     for (unsigned i = 0; i < conf_table_n; i++)
         if (slice_eq(path, slice_str(conf_table[i].path)))
@@ -219,14 +219,14 @@ const struct option *conf_table_find(struct slice path)
     return NULL;
 }
 
-const char *conf_table_key(const struct option *o)
+const char *conf_table_key(const struct option_def *o)
 {
     const char *dot = strrchr(o->path, '.');
 
     return dot ? dot + 1 : o->path;
 }
 
-bool conf_table_in(const struct option *section, const struct option *o)
+bool conf_table_in(const struct option_def *section, const struct option_def *o)
 {
     size_t n = section ? strlen(section->path) : 0;
 
@@ -236,7 +236,7 @@ bool conf_table_in(const struct option *section, const struct option *o)
            !strchr(o->path + n + 1, '.');
 }
 
-const struct option *conf_table_member(const struct option *section, struct slice key)
+const struct option_def *conf_table_member(const struct option_def *section, struct slice key)
 {
     for (unsigned i = 0; i < conf_table_n; i++)
         if (conf_table_in(section, &conf_table[i]) &&

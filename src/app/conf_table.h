@@ -9,18 +9,18 @@
 
 enum { CONF_KEYS_MAX = 80 }; /* the language stays small */
 
-extern const struct option conf_table[];
+extern const struct option_def conf_table[];
 extern const unsigned conf_table_n;
 
 /* The option with that path, or NULL. */
-const struct option *conf_table_find(struct slice path);
+const struct option_def *conf_table_find(struct slice path);
 /* The option `key` of a section (NULL: the top), or NULL. */
-const struct option *conf_table_member(const struct option *section, struct slice key);
+const struct option_def *conf_table_member(const struct option_def *section, struct slice key);
 /* Whether o stands directly in the section (NULL: at the top). */
-bool conf_table_in(const struct option *section, const struct option *o);
+bool conf_table_in(const struct option_def *section, const struct option_def *o);
 /* The last part of the path: the key as it is written. */
-const char *conf_table_key(const struct option *o);
-static inline unsigned conf_table_index(const struct option *o)
+const char *conf_table_key(const struct option_def *o);
+static inline unsigned conf_table_index(const struct option_def *o)
 {
     return (unsigned)(o - conf_table);
 }

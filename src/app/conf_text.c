@@ -137,6 +137,15 @@ static unsigned distance(struct slice a, struct slice b)
     return d[a.n][b.n];
 }
 
+static size_t shared_front(struct slice a, struct slice b)
+{
+    size_t n = 0;
+
+    while (n < a.n && n < b.n && slice_lower(a.p[n]) == slice_lower(b.p[n]))
+        n++;
+    return n;
+}
+
 /* One error in a short word, three in a long one: "no" must not become "off". */
 static unsigned tolerance(size_t n)
 {
@@ -145,19 +154,23 @@ static unsigned tolerance(size_t n)
 
 void conf_text_guess_init(struct conf_text_guess *g, struct slice word)
 {
-    *g = (struct conf_text_guess){.word = word, .distance = tolerance(word.n) + 1};
+    *g =
+        (struct conf_text_guess){.word = word, .distance = tolerance(word.n) + 1, .shared = word.n};
 }
 
 void conf_text_guess_try(struct conf_text_guess *g, const char *candidate)
 {
     struct slice c = slice_str(candidate);
+    size_t shared;
     unsigned d;
 
     if (g->word.n == 0 || g->word.n > WORD_MAX || c.n > WORD_MAX)
         return;
     d = distance(g->word, c);
-    if (d >= g->distance || d >= c.n)
+    shared = shared_front(g->word, c);
+    if (d >= c.n || d > g->distance || (d == g->distance && shared <= g->shared))
         return;
     g->distance = d;
+    g->shared = shared;
     g->best = candidate;
 }

@@ -25,6 +25,7 @@ struct conf_text_guess {
     struct slice word;
     const char *best; /* NULL: none is near */
     unsigned distance;
+    size_t shared; /* bytes at the front: decides between equals */
 };
 void conf_text_guess_init(struct conf_text_guess *g, struct slice word);
 void conf_text_guess_try(struct conf_text_guess *g, const char *candidate);

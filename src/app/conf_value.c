@@ -106,12 +106,12 @@ const struct option_word *conf_value_word(const struct option_word *words, struc
 
 /* ---- setting ---- */
 
-static inline void *place_of(const struct option *o, struct conf *c)
+static inline void *place_of(const struct option_def *o, struct conf *c)
 {
     return (char *)c + o->offset;
 }
 
-static int set_switch(const struct option *o, struct slice s, struct conf *c)
+static int set_switch(const struct option_def *o, struct slice s, struct conf *c)
 {
     bool on;
     int r = conf_value_switch(s, &on);
@@ -122,7 +122,7 @@ static int set_switch(const struct option *o, struct slice s, struct conf *c)
     return 0;
 }
 
-static int set_word(const struct option *o, struct slice s, struct conf *c)
+static int set_word(const struct option_def *o, struct slice s, struct conf *c)
 {
     const struct option_word *w = conf_value_word(o->words, s);
 
@@ -134,7 +134,7 @@ static int set_word(const struct option *o, struct slice s, struct conf *c)
     return 0;
 }
 
-static int number_of(const struct option *o, struct slice s, uint64_t *ret_v)
+static int number_of(const struct option_def *o, struct slice s, uint64_t *ret_v)
 {
     switch (o->type) {
     case OPTION_DURATION:
@@ -146,7 +146,7 @@ static int number_of(const struct option *o, struct slice s, uint64_t *ret_v)
     }
 }
 
-static int set_number(const struct option *o, struct slice s, struct conf *c)
+static int set_number(const struct option_def *o, struct slice s, struct conf *c)
 {
     uint64_t v;
     int r = number_of(o, s, &v);
@@ -162,7 +162,7 @@ static int set_number(const struct option *o, struct slice s, struct conf *c)
     return 0;
 }
 
-static int set_count(const struct option *o, struct slice s, struct conf *c)
+static int set_count(const struct option_def *o, struct slice s, struct conf *c)
 {
     const struct option_word *w = conf_value_word(o->words, s);
 
@@ -172,7 +172,7 @@ static int set_count(const struct option *o, struct slice s, struct conf *c)
     return 0;
 }
 
-static int set_token(const struct option *o, struct slice s, struct conf *c)
+static int set_token(const struct option_def *o, struct slice s, struct conf *c)
 {
     char *place = place_of(o, c);
 
@@ -193,7 +193,7 @@ static bool is_path(struct slice s)
     return s.n > 1 && s.p[0] == '/' && s.p[s.n - 1] != '/';
 }
 
-static int set_sink(const struct option *o, struct slice s, struct arena *a, struct conf *c)
+static int set_sink(const struct option_def *o, struct slice s, struct arena *a, struct conf *c)
 {
     struct slice file;
 
@@ -209,7 +209,7 @@ static int set_sink(const struct option *o, struct slice s, struct arena *a, str
     return 0;
 }
 
-int conf_value_set(const struct option *o, struct slice s, struct arena *a, struct conf *c)
+int conf_value_set(const struct option_def *o, struct slice s, struct arena *a, struct conf *c)
 {
     switch (o->type) {
     case OPTION_SWITCH:

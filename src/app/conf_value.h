@@ -20,7 +20,7 @@ const struct option_word *conf_value_word(const struct option_word *words, struc
 /* Writes the value at the option's offset (or nowhere). ERR_SYNTAX it is not of the option's type;
  * ERR_RANGE out of the option's range; ERR_NOMEM. For every type but SECTION, LISTEN, RANGES and
  * SERVERS. Strings go to the arena. */
-int conf_value_set(const struct option *o, struct slice s, struct arena *a,
+int conf_value_set(const struct option_def *o, struct slice s, struct arena *a,
                    struct conf *c) MUST_USE;
 
 enum { CONF_VALUE_TEXT = 32 };

@@ -222,8 +222,16 @@ static int start_workers(struct server *s)
     return 0;
 }
 
+/* Clients are refused from now on. The descriptors stay open until the workers have let go of them. */
+static void stop_listening(struct server *s)
+{
+    for (unsigned i = 0; i < s->n_fds; i++)
+        shutdown(s->fds[i], SHUT_RDWR);
+}
+
 static void drain_workers(struct server *s, uint64_t grace_ms)
 {
+    stop_listening(s);
     for (unsigned i = 0; i < s->n_started; i++)
         worker_post_drain(s->workers[i], grace_ms);
 }

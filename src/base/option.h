@@ -33,7 +33,7 @@ struct option_word {
 
 enum { OPTION_NOWHERE = -1 };
 
-struct option {
+struct option_def {
     const char *path; /* "timeouts.connect" */
     enum option_type type;
     bool unbuilt;          /* known, refused by name; only path and sentence count */

@@ -339,6 +339,7 @@ static void system_answered(struct resolve_system *s)
     l->query[HALF_4].found = s->a;
     l->query[HALF_6].found = s->aaaa;
     l->out = 0;
+    task_wake(l->ls->dns->task, TASK_HELPER); /* for the timer */
     candidate_done(l);
 }
 

@@ -76,6 +76,7 @@ void h1_attach(struct mux_h1 *m, const struct stream_ops *ops)
     m->tx_framing = H1_FRAME_NONE;
     m->tx_left = 0;
     m->expects = false;
+    m->skipped = 0;
     h1_body_init(&m->body, H1_FRAME_NONE, 0, !m->client_side, NULL, m->limits);
 }
 

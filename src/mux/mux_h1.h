@@ -24,7 +24,8 @@ struct mux_h1 {
     uint64_t tx_left;         /* LENGTH: bytes still to be sent */
     struct timer discard;     /* server role: bounds H1_DISCARD */
     struct grave grave;
-    uint32_t discarded;
+    uint32_t discarded; /* bytes of it so far */
+    uint32_t skipped;   /* server role: empty lines since the last request, in bytes */
     enum h1_state state;
     enum h1_framing tx_framing;
     enum method method; /* of the request in hand */

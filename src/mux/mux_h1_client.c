@@ -73,6 +73,8 @@ static enum io client_recv_head(struct stream *s, struct arena *a, struct head *
         return IO_OK;
     if (h->close || h->version < 11 || h1_body_direct(&m->body) == UINT64_MAX)
         m->close = true;
+    /* What the origin does with its connection is no matter of the client's. */
+    h->close = false;
     m->mux.keep_alive_s = h->keep_alive_s;
     s->rx = m->body.done ? STREAM_END : STREAM_BODY;
     return IO_OK;

@@ -7,20 +7,23 @@
 
 #include "base/check.h"
 
+enum { SERVER_SKIP_MAX = 16 };
+
 static const struct stream_ops server_stream_ops;
 
 /* ---- between streams ---- */
 
-/* Empty lines between requests are nobody's request (RFC 9112 2.2); they begin no exchange. */
+/* Empty lines between requests are nobody's request (RFC 9112 2.2); they begin no exchange. Too many are: the parser will say so. */
 static void server_skip_lines(struct mux_h1 *m)
 {
-    while (m->wire.in.len) {
+    while (m->wire.in.len && m->skipped < SERVER_SKIP_MAX) {
         struct slice front = bufq_front(&m->wire.in);
         size_t n = 0;
 
-        while (n < front.n && (front.p[n] == '\r' || front.p[n] == '\n'))
+        while (n < front.n && n < SERVER_SKIP_MAX && (front.p[n] == '\r' || front.p[n] == '\n'))
             n++;
         bufq_drop(&m->wire.in, n);
+        m->skipped += (uint32_t)n;
         if (n < front.n)
             return;
     }

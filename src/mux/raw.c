@@ -44,7 +44,9 @@ void raw_moved(struct raw r, enum stream_dir dir, uint64_t n)
 {
     struct conn *c = r.wire->conn;
 
-    if (dir == STREAM_TX)
+    if (dir == STREAM_TX && !n)
+        c->ready &= (uint8_t)~CONN_TX;
+    else if (dir == STREAM_TX)
         c->tx_bytes += n;
     else if (n)
         c->rx_bytes += n;

@@ -114,7 +114,8 @@ static inline int stream_fd(struct stream *s, enum stream_dir dir, uint64_t *ret
     return s->ops->fd(s, dir, ret_max);
 }
 
-/* n bytes went through stream_fd's descriptor. rx may become END. RX with n = 0: the descriptor gave its end. */
+/* n bytes went through stream_fd's descriptor. rx may become END. RX with n = 0: the descriptor gave its end. TX with n = 0: it takes
+ * nothing more now, TX wakes. */
 static inline void stream_moved(struct stream *s, enum stream_dir dir, uint64_t n)
 {
     s->ops->moved(s, dir, n);

@@ -479,12 +479,13 @@ static bool add_field(struct h1_parser *p)
  * blanks around it become one SP. */
 static enum parse fold(struct h1_parser *p)
 {
-    struct slice value = slice_skip(piece(p), p->value_at);
+    struct slice value;
 
     if (p->name_n == 0)
         return fail(p, H1_LEADING_SPACE); /* C4 */
     if (!is_response(p))
         return fail(p, H1_OBS_FOLD);
+    value = slice_skip(piece(p), p->value_at);
     while (value.n && chars_is(value.p[value.n - 1], CHARS_BLANK))
         value.n--, p->text_n--;
     if (!text_put(p, " ", 1))

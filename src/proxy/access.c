@@ -43,7 +43,6 @@ struct access_log {
 
 static void kms(struct json *j, const char *key, uint64_t us)
 {
-    /* Milliseconds; what took less counts as 0, what took none at all is left out by the caller. */
     json_ku64(j, key, (us + 500) / 1000);
 }
 
@@ -89,11 +88,11 @@ size_t access_format(const struct access_record *r, uint64_t now_us, char *out, 
     json_ku64(&j, "ginnel.bytes_up", r->bytes_up);
     json_ku64(&j, "ginnel.bytes_down", r->bytes_down);
     kms(&j, "ginnel.duration_ms", now_us - r->start_us);
-    if (r->dns_us)
+    if (r->peer.sa.sa_family != AF_UNSPEC) {
         kms(&j, "ginnel.dns_ms", r->dns_us);
-    if (r->connect_us)
         kms(&j, "ginnel.connect_ms", r->connect_us);
-    if (r->first_byte_us)
+    }
+    if (r->status)
         kms(&j, "ginnel.first_byte_ms", r->first_byte_us);
     json_kbool(&j, "ginnel.reused", r->reused);
     json_kstr(&j, "ginnel.end", slice_str(end_info(r->end)->token));

@@ -61,27 +61,60 @@ static const char *status_reason(int status)
 
 enum body_form { BODY_TEXT, BODY_HTML, BODY_JSON };
 
-/* The first acceptable type that we have; parameters and weights are not weighed against each other. */
+/* The weight of one element of Accept in thousandths (RFC 9110 12.4.2); a malformed one is 0. */
+static unsigned weight_of(struct slice params)
+{
+    struct slice q;
+    unsigned v, scale = 100;
+
+    while (params.n && (params.p[0] == ';' || params.p[0] == ' ' || params.p[0] == '\t'))
+        params = slice_skip(params, 1);
+    if (params.n < 3 || slice_lower(params.p[0]) != 'q' || params.p[1] != '=')
+        return 1000;
+    q = slice_skip(params, 2);
+    if (q.p[0] != '0' && q.p[0] != '1')
+        return 0;
+    v = q.p[0] == '1' ? 1000 : 0;
+    for (size_t i = 2; i < q.n && i < 5 && q.p[i] >= '0' && q.p[i] <= '9'; i++, scale /= 10)
+        v += (unsigned)(q.p[i] - '0') * scale;
+    return v;
+}
+
+static bool form_of_type(struct slice type, enum body_form *ret_form)
+{
+    if (slice_eq_nocase(type, SLICE("application/json")))
+        *ret_form = BODY_JSON;
+    else if (slice_eq_nocase(type, SLICE("text/html")))
+        *ret_form = BODY_HTML;
+    else if (slice_eq_nocase(type, SLICE("text/plain")))
+        *ret_form = BODY_TEXT;
+    else
+        return false;
+    return true;
+}
+
+/* The type of ours that the client likes best, the first of equals; text when it names none of them. */
 static enum body_form body_form_of(const struct head *request)
 {
     uint32_t i = 0;
     const struct field *f = request ? hdrs_next(&request->fields, HDR_ACCEPT, &i) : NULL;
+    enum body_form best = BODY_TEXT, form;
+    unsigned best_weight = 0;
 
     for (; f; i++, f = hdrs_next(&request->fields, HDR_ACCEPT, &i)) {
         struct slice list = f->value, item;
 
         while (slice_next_item(&list, &item)) {
-            struct slice type = slice_trim(slice_of(item.p, slice_find(item, ';')));
+            size_t semicolon = slice_find(item, ';');
+            unsigned weight = weight_of(slice_skip(item, semicolon));
 
-            if (slice_eq_nocase(type, SLICE("application/json")))
-                return BODY_JSON;
-            if (slice_eq_nocase(type, SLICE("text/html")))
-                return BODY_HTML;
-            if (slice_eq_nocase(type, SLICE("text/plain")))
-                return BODY_TEXT;
+            if (weight > best_weight && form_of_type(slice_trim(slice_of(item.p, semicolon)), &form)) {
+                best_weight = weight;
+                best = form;
+            }
         }
     }
-    return BODY_TEXT;
+    return best;
 }
 
 static struct slice body_json(struct arena *a, int status, const struct end_info *e, const char *detail)
@@ -165,14 +198,35 @@ static struct head *head_new(struct xchg *x, int status, struct slice type, size
     return h;
 }
 
+static const char *rcode_name(uint8_t rcode)
+{
+    static const char *const names[] = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"};
+
+    return rcode < ARRAY_LEN(names) ? names[rcode] : NULL;
+}
+
+/* RFC 9209 2.3.2: dns_error tells the RCODE. */
+static struct slice dns_parameter(struct xchg *x)
+{
+    const char *name = rcode_name(x->req->answer.rcode);
+
+    if (x->rec.end != END_DNS_ERROR || !x->req->answer.rcode || !name)
+        return SLICE("");
+    return arena_printf(&x->arena, "; rcode=\"%s\"", name);
+}
+
 /* `name; error=type; details="text"` (RFC 9209 2). The name is a token; one that begins with a digit must be a string. */
 static struct slice proxy_status(struct xchg *x, const struct end_info *e, const char *detail)
 {
     const char *name = x->worker->conf->name;
     bool token = (name[0] >= 'A' && name[0] <= 'Z') || (name[0] >= 'a' && name[0] <= 'z') || name[0] == '*';
     const char *q = token ? "" : "\"";
+    struct slice dns = dns_parameter(x);
 
-    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"%s\"", q, name, q, e->proxy_status, detail);
+    if (!dns.p)
+        return SLICE_NONE;
+    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"%s\"" SLICE_FMT, q, name, q, e->proxy_status, detail,
+                        SLICE_ARG(dns));
 }
 
 /* After these nothing more can be understood, or should be, on the connection. */
@@ -258,6 +312,8 @@ static enum xstep origin_form(struct xchg *x)
 
     if (slice_eq(h->path, SLICE("/healthz")) && (h->method == METHOD_GET || h->method == METHOD_HEAD))
         return reply(x, 200, SLICE("text/plain; charset=utf-8"), SLICE("ok\n"));
+    if (slice_eq(h->path, SLICE("/proxy.pac")) || slice_eq(h->path, SLICE("/wpad.dat")))
+        return reply(x, 404, SLICE("text/plain; charset=utf-8"), SLICE("404: no PAC file is served\n"));
     return xchg_fail(x, END_BAD_REQUEST, "this is a proxy: send it the whole URL (GET http://host/path) or CONNECT host:port");
 }
 

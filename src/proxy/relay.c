@@ -180,6 +180,7 @@ static enum pump_result pump_drain_pipe(struct pump *p, struct loop *loop, struc
         return PUMP_TO_BROKE;
     n = splice(p->pipe.rd, NULL, fd, NULL, p->pipe.bytes, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (n < 0 && errno == EAGAIN) {
+        stream_moved(to, STREAM_TX, 0);
         p->wants_tx = true;
         return PUMP_WAIT;
     }

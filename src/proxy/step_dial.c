@@ -113,14 +113,24 @@ static enum xstep use_conn(struct xchg *x, struct conn *conn)
     return xchg_fail(x, END_NO_MEMORY, NULL);
 }
 
-static void penalise_failed(struct xchg *x)
+/* Addresses that failed, or did not answer before another one did, come last for a while (U9, U60). won may be NULL. */
+static void penalise(struct xchg *x, const struct addr *won)
 {
     const struct xreq *q = x->req;
 
     if (q->head->auth.kind != HOST_NAME)
         return;
-    for (unsigned i = 0; i < q->n_addrs; i++)
+    for (unsigned i = 0; i < q->n_addrs && !(won && addr_eq(won, &q->addrs[i])); i++)
         resolve_penalise(x->worker->resolver, q->head->auth.host, &q->addrs[i]);
+}
+
+static enum xstep nothing_connects(struct xchg *x, int error)
+{
+    penalise(x, NULL);
+    /* What was left of the addresses failed; that the others were refused is the better explanation. */
+    if (x->req->dropped != END_NONE)
+        return xchg_fail(x, x->req->dropped, xchg_refusal_text(x->req->dropped));
+    return xchg_fail(x, reason_of(error), NULL);
 }
 
 enum xstep step_dial(struct xchg *x)
@@ -139,11 +149,11 @@ enum xstep step_dial(struct xchg *x)
         return xchg_abort(x, END_CLIENT_RESET, NULL);
     switch (connect_take(&q->connect, &conn, &x->rec.peer, &error)) {
     case IO_OK:
+        penalise(x, &x->rec.peer);
         return use_conn(x, conn);
     case IO_ERR:
     case IO_EOF:
-        penalise_failed(x);
-        return xchg_fail(x, reason_of(error), NULL);
+        return nothing_connects(x, error);
     case IO_AGAIN:
         break;
     }

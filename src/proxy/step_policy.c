@@ -7,7 +7,7 @@
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
-static const char *refusal_text(enum end_reason reason)
+const char *xchg_refusal_text(enum end_reason reason)
 {
     switch ((unsigned)reason) {
     case END_LOOP:
@@ -21,7 +21,7 @@ static const char *refusal_text(enum end_reason reason)
 
 static enum xstep refuse(struct xchg *x, const struct verdict *v)
 {
-    return xchg_fail(x, v->reason, refusal_text(v->reason));
+    return xchg_fail(x, v->reason, xchg_refusal_text(v->reason));
 }
 
 static enum xstep judge_request(struct xchg *x)
@@ -51,11 +51,11 @@ static enum xstep judge_addresses(struct xchg *x)
             v = policy_judge(x->worker->policy, &f, first.rule);
         if (v.kind == VERDICT_ALLOW)
             q->addrs[q->n_addrs++] = a;
-        else if (q->verdict.kind != VERDICT_DENY)
-            q->verdict = v;
+        else if (q->dropped == END_NONE)
+            q->dropped = v.reason;
     }
     if (!q->n_addrs)
-        return refuse(x, &q->verdict);
+        return xchg_fail(x, q->dropped, xchg_refusal_text(q->dropped));
     q->verdict = v.kind == VERDICT_ALLOW ? v : (struct verdict){.kind = VERDICT_ALLOW};
     return STEP_DIAL;
 }

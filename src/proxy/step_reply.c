@@ -82,9 +82,19 @@ static enum xstep upgraded(struct xchg *x, struct head *h)
     return tunnel_begins(x);
 }
 
+static uint32_t head_bytes(const struct head *h)
+{
+    size_t n = h->reason.n;
+
+    for (uint32_t i = 0; i < h->fields.n; i++)
+        n += h->fields.v[i].name.n + h->fields.v[i].value.n + 4;
+    return (uint32_t)n;
+}
+
 static enum xstep interim(struct xchg *x, struct head *h)
 {
-    if (++x->req->interim > XCHG_INTERIM_MAX)
+    x->req->interim_bytes += head_bytes(h);
+    if (++x->req->interim > XCHG_INTERIM_MAX || x->req->interim_bytes > XCHG_INTERIM_BYTES)
         return xchg_fail(x, END_UPSTREAM_NONSENSE, "too many interim answers");
     if (xchg_add_via(x, h) < 0)
         return xchg_fail(x, END_NO_MEMORY, NULL);
@@ -105,7 +115,8 @@ static enum xstep final(struct xchg *x, struct head *h)
     if (stream_send_head(x->client, h, !content) != IO_OK)
         return xchg_abort(x, x->client->fault.detail ? x->client->fault.reason : END_CLIENT_RESET, x->client->fault.detail);
     pump_start(&x->relay.down, NULL);
-    if (!content)
+    /* Nothing to come, or nothing that this client may get (HEAD). */
+    if (x->client->tx == STREAM_END)
         x->relay.down.state = PUMP_FLUSH;
     x->relay.active_ms = x->worker->loop.now_ms;
     return STEP_RELAY;

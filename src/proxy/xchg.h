@@ -39,7 +39,8 @@ struct xreq {
     struct connect *connect;
     struct replay replay;
     uint64_t phase_us; /* when the present wait of dns or connect began */
-    unsigned interim;
+    unsigned interim, interim_bytes; /* 1xx heads passed on */
+    enum end_reason dropped;         /* why an address was not let through, NONE when all were */
     bool resolved;
     bool prepared;   /* step send has rewritten the head */
     bool fresh_only; /* a kept connection failed: dial */
@@ -72,7 +73,7 @@ struct xchg {
 
 #define XCHG_MAGIC 0xec4a09e1u
 
-enum { XCHG_ARENA_PAGES = 64, XCHG_ROUNDS = 64, XCHG_INTERIM_MAX = 16 };
+enum { XCHG_ARENA_PAGES = 64, XCHG_ROUNDS = 64, XCHG_INTERIM_MAX = 16, XCHG_INTERIM_BYTES = 65536 };
 
 /* A request begins on this stream. NULL: memory refused. */
 struct xchg *xchg_new(struct session *s, struct stream *client) MUST_USE;
@@ -97,6 +98,8 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
 /* The exchange cannot go on. If the client can still be answered: REPLY, with a local stream that says why; else both sides are
  * reset: LOG. detail is static or in the arena. */
 enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail);
+/* The sentence for a refusal of policy; NULL: the table's. */
+const char *xchg_refusal_text(enum end_reason reason);
 /* The same, never answered. */
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail);
 /* Leave by REPLY with this answer. */

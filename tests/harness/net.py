@@ -8,8 +8,6 @@ import socket
 import subprocess
 import threading
 
-import pytest
-
 from . import scope
 
 CLONE_NEWNET = 0x40000000
@@ -89,13 +87,6 @@ class NetNs:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def netns_or_skip():
-    try:
-        return NetNs()
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no network namespace here: {error}")
 
 
 def _in_thread(function):

@@ -467,6 +467,8 @@ class Blob:
                 client.sendfile(chunk)
 
     def stop(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
         self.listener.close()
 
 

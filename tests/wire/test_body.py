@@ -328,13 +328,13 @@ def test_chunk_nonsense_in_a_response_cuts_it(client, origin, bad):
 
 
 @pytest.mark.parametrize("how", [FIN, RST])
-@pytest.mark.parametrize("framing", ["sized", "chunked"])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_incomplete_request_stays_incomplete(proxy, origin, framing, how):
     """C48 the other way: the origin never sees a whole request"""
     client = proxy.client()
-    fields = ("Content-Length: 100",) if framing == "sized" else ("Transfer-Encoding: chunked",)
+    fields = ("Content-Length: 100",) if framing == "length" else ("Transfer-Encoding: chunked",)
     conn, head = begin(client, origin, "POST", *fields)
-    client.send(b"x" * 60 if framing == "sized" else chunk(b"x" * 60))
+    client.send(b"x" * 60 if framing == "length" else chunk(b"x" * 60))
     conn.recv_until(b"x" * 60)
     client.reset() if how == RST else client.shut_write()
     rest = conn.recv_all()

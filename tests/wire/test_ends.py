@@ -213,9 +213,11 @@ def test_rst_with_unread_data_in_the_way(ends):
     one, other = ends
     sent = one.send_until_blocked(b"0123456789abcdef" * 4096, 1 << 28, quiet=0.3)
     one.reset()
-    time.sleep(1.2 * scaled(1))
-    rest = other.recv_all(within=10)
+    time.sleep(scaled(1.2))
+    check = within(0.5)
+    rest = other.recv_all(within=3)
     assert other.end == RST
+    check()
     assert len(rest) <= sent
     assert rest == (b"0123456789abcdef" * (len(rest) // 16 + 1))[:len(rest)]
 

@@ -122,13 +122,22 @@ def test_complete_answers_leave_a_usable_connection(single, origin, answer):
 ], ids=["close", "close in a list", "HTTP/1.0", "extra byte", "hint of a second"])
 def test_connections_that_are_not_kept(single, origin, answer):
     """C49 C52 DESIGN 6: the Keep-Alive hint less a second"""
-    client = single.client()
-    conn = first_exchange(client, origin, answer)
-    client.send(request("GET", origin.url("/second")))
+    conn = first_exchange(single.client(), origin, answer)
+    other = single.client()
+    other.send(request("GET", origin.url("/second")))
     fresh = next_connection(origin, conn)
     assert fresh is not conn
     serve(fresh)
-    assert client.recv_response().body == b"/second"
+    assert other.recv_response().body == b"/second"
+
+
+@pytest.mark.parametrize("answer", [response(200, "Connection: close", body=b"x"), response(200, body=b"x", version="1.0")],
+                         ids=["close", "HTTP/1.0"])
+def test_close_of_the_origin_is_of_its_hop_only(client, web, answer):
+    """C24 S001-9: a sized answer leaves the client's connection as it was"""
+    web.reply, web.keep = answer, False
+    for _ in range(2):
+        assert not client.ask(request("GET", web.url("/"))).closes
 
 
 def test_request_with_connection_close_says_nothing_about_the_origin(single, origin):

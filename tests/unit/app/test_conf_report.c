@@ -19,11 +19,10 @@ struct golden {
 };
 
 static const struct golden text_cases[] = {
-    {"name: a\377b\n",
-     "ginnel.yaml:1:8: this is not UTF-8\n"
-     "    1 | name: a\\xffb\n"
-     "      |        ^\n"
-     "   hint: save the file as UTF-8"},
+    {"name: a\377b\n", "ginnel.yaml:1:8: this is not UTF-8\n"
+                       "    1 | name: a\\xffb\n"
+                       "      |        ^\n"
+                       "   hint: save the file as UTF-8"},
     {"name: \"a\001b\"\n",
      "ginnel.yaml:1:9: a control character\n"
      "    1 | name: \"a\\x01b\"\n"
@@ -54,37 +53,32 @@ static const struct golden text_cases[] = {
 };
 
 static const struct golden decoration_cases[] = {
-    {"via: &x on\n",
-     "ginnel.yaml:1:6: anchors (&) are not part of this language\n"
-     "    1 | via: &x on\n"
-     "      |      ^\n"
-     "   hint: write the value out wherever it is needed"},
-    {"via: *x\n",
-     "ginnel.yaml:1:6: aliases (*) are not part of this language\n"
-     "    1 | via: *x\n"
-     "      |      ^\n"
-     "   hint: write the value out; everybody and everything is `any`"},
-    {"via: !!bool on\n",
-     "ginnel.yaml:1:6: tags (!) are not part of this language\n"
-     "    1 | via: !!bool on\n"
-     "      |      ^\n"
-     "   hint: remove it, or quote a value that begins with !"},
-    {"log: !log {}\n",
-     "ginnel.yaml:1:6: tags (!) are not part of this language\n"
-     "    1 | log: !log {}\n"
-     "      |      ^\n"
-     "   hint: remove it, or quote a value that begins with !"},
+    {"via: &x on\n", "ginnel.yaml:1:6: anchors (&) are not part of this language\n"
+                     "    1 | via: &x on\n"
+                     "      |      ^\n"
+                     "   hint: write the value out wherever it is needed"},
+    {"via: *x\n", "ginnel.yaml:1:6: aliases (*) are not part of this language\n"
+                  "    1 | via: *x\n"
+                  "      |      ^\n"
+                  "   hint: write the value out; everybody and everything is `any`"},
+    {"via: !!bool on\n", "ginnel.yaml:1:6: tags (!) are not part of this language\n"
+                         "    1 | via: !!bool on\n"
+                         "      |      ^\n"
+                         "   hint: remove it, or quote a value that begins with !"},
+    {"log: !log {}\n", "ginnel.yaml:1:6: tags (!) are not part of this language\n"
+                       "    1 | log: !log {}\n"
+                       "      |      ^\n"
+                       "   hint: remove it, or quote a value that begins with !"},
     {"log: &l\n"
      "  access: off\n",
      "ginnel.yaml:1:6: anchors (&) are not part of this language\n"
      "    1 | log: &l\n"
      "      |      ^\n"
      "   hint: write the value out wherever it is needed"},
-    {"<<: on\n",
-     "ginnel.yaml:1:1: merge keys (<<) are not part of this language\n"
-     "    1 | <<: on\n"
-     "      | ^\n"
-     "   hint: write the keys out"},
+    {"<<: on\n", "ginnel.yaml:1:1: merge keys (<<) are not part of this language\n"
+                 "    1 | <<: on\n"
+                 "      | ^\n"
+                 "   hint: write the keys out"},
     {"via: on\n"
      "---\n"
      "via: off\n",
@@ -113,11 +107,10 @@ static const struct golden syntax_cases[] = {
      "    3 | \\tidle: 5m\n"
      "      | ^\n"
      "   hint: indent with blanks"},
-    {"name: @x\n",
-     "ginnel.yaml:1:7: a value cannot begin with this character\n"
-     "    1 | name: @x\n"
-     "      |       ^\n"
-     "   hint: put the value in quotes"},
+    {"name: @x\n", "ginnel.yaml:1:7: a value cannot begin with this character\n"
+                   "    1 | name: @x\n"
+                   "      |       ^\n"
+                   "   hint: put the value in quotes"},
     {"timeouts: connect: 10s\n",
      "ginnel.yaml:1:18: a colon that does not belong here\n"
      "    1 | timeouts: connect: 10s\n"
@@ -156,15 +149,13 @@ static const struct golden syntax_cases[] = {
      "    1 | clients: [10.0.0.0/8\n"
      "      |          ^\n"
      "   hint: lists look like this: [one, two]"},
-    {"log: {access: off\n",
-     "ginnel.yaml:1:6: this map is not closed, or a comma is missing in it\n"
-     "    1 | log: {access: off\n"
-     "      |      ^\n"
-     "   hint: maps look like this: {one: 1, two: 2}"},
-    {"name: \"a\n",
-     "ginnel.yaml:1:7: this quote is not closed\n"
-     "    1 | name: \"a\n"
-     "      |       ^"},
+    {"log: {access: off\n", "ginnel.yaml:1:6: this map is not closed, or a comma is missing in it\n"
+                            "    1 | log: {access: off\n"
+                            "      |      ^\n"
+                            "   hint: maps look like this: {one: 1, two: 2}"},
+    {"name: \"a\n", "ginnel.yaml:1:7: this quote is not closed\n"
+                    "    1 | name: \"a\n"
+                    "      |       ^"},
     {"name: 'a\n"
      "---\n",
      "ginnel.yaml:1:7: this quote is not closed\n"
@@ -175,10 +166,9 @@ static const struct golden syntax_cases[] = {
      "    1 | clients: *\n"
      "      |          ^\n"
      "   hint: quote it; everybody and everything is `any`, all addresses are 0.0.0.0"},
-    {"clients: [,]\n",
-     "ginnel.yaml:1:11: a value is missing here\n"
-     "    1 | clients: [,]\n"
-     "      |           ^"},
+    {"clients: [,]\n", "ginnel.yaml:1:11: a value is missing here\n"
+                       "    1 | clients: [,]\n"
+                       "      |           ^"},
     {"name: \"\\q\"\n",
      "ginnel.yaml:1:8: an unknown escape\n"
      "    1 | name: \"\\q\"\n"
@@ -196,11 +186,10 @@ static const struct golden syntax_cases[] = {
      "ginnel.yaml:1:8: YAML: did not find expected comment or line break\n"
      "    1 | name: |x\n"
      "      |        ^"},
-    {"listen: [::1]:3128\n",
-     "ginnel.yaml:1:10: a value is missing here\n"
-     "    1 | listen: [::1]:3128\n"
-     "      |          ^\n"
-     "   hint: an IPv6 address is quoted: \"[::1]:3128\", \"::1\""},
+    {"listen: [::1]:3128\n", "ginnel.yaml:1:10: a value is missing here\n"
+                             "    1 | listen: [::1]:3128\n"
+                             "      |          ^\n"
+                             "   hint: an IPv6 address is quoted: \"[::1]:3128\", \"::1\""},
     {"listen:\n"
      "  - [fd00::1]:3128\n",
      "ginnel.yaml:2:5: `listen` wants an address and a port, not a list\n"
@@ -214,79 +203,66 @@ static const struct golden syntax_cases[] = {
 };
 
 static const struct golden keys_cases[] = {
-    {"liste: localhost:1\n",
-     "ginnel.yaml:1:1: \"liste\" is no key of the configuration\n"
-     "    1 | liste: localhost:1\n"
-     "      | ^\n"
-     "   hint: did you mean `listen`?"},
-    {"rule: []\n",
-     "ginnel.yaml:1:1: \"rule\" is no key of the configuration\n"
-     "    1 | rule: []\n"
-     "      | ^\n"
-     "   hint: did you mean `rules`? (which is not in this build)"},
-    {"frobnicate: 1\n",
-     "ginnel.yaml:1:1: \"frobnicate\" is no key of the configuration\n"
-     "    1 | frobnicate: 1\n"
-     "      | ^"},
-    {"connect: 5s\n",
-     "ginnel.yaml:1:1: \"connect\" is no key of the configuration\n"
-     "    1 | connect: 5s\n"
-     "      | ^\n"
-     "   hint: write `timeouts: {connect: …}`"},
+    {"liste: localhost:1\n", "ginnel.yaml:1:1: \"liste\" is no key of the configuration\n"
+                             "    1 | liste: localhost:1\n"
+                             "      | ^\n"
+                             "   hint: did you mean `listen`?"},
+    {"rule: []\n", "ginnel.yaml:1:1: \"rule\" is no key of the configuration\n"
+                   "    1 | rule: []\n"
+                   "      | ^\n"
+                   "   hint: did you mean `rules`? (which is not in this build)"},
+    {"frobnicate: 1\n", "ginnel.yaml:1:1: \"frobnicate\" is no key of the configuration\n"
+                        "    1 | frobnicate: 1\n"
+                        "      | ^"},
+    {"connect: 5s\n", "ginnel.yaml:1:1: \"connect\" is no key of the configuration\n"
+                      "    1 | connect: 5s\n"
+                      "      | ^\n"
+                      "   hint: write `timeouts: {connect: …}`"},
     {"timeouts.connect: 5s\n",
      "ginnel.yaml:1:1: \"timeouts.connect\" is no key of the configuration\n"
      "    1 | timeouts.connect: 5s\n"
      "      | ^\n"
      "   hint: write `timeouts: {connect: …}`"},
-    {"timeouts: {via: on}\n",
-     "ginnel.yaml:1:12: \"via\" is no key of `timeouts`\n"
-     "    1 | timeouts: {via: on}\n"
-     "      |            ^\n"
-     "   hint: `via` stands at the top of the file"},
-    {"address: localhost:1\n",
-     "ginnel.yaml:1:1: \"address\" is no key of the configuration\n"
-     "    1 | address: localhost:1\n"
-     "      | ^\n"
-     "   hint: write `listen: {address: …}`"},
-    {"servres: 1\n",
-     "ginnel.yaml:1:1: \"servres\" is no key of the configuration\n"
-     "    1 | servres: 1\n"
-     "      | ^"},
-    {"timeouts: {half_close: 5s}\n",
-     "ginnel.yaml:1:12: \"half_close\" is no key of `timeouts`\n"
-     "    1 | timeouts: {half_close: 5s}\n"
-     "      |            ^\n"
-     "   hint: did you mean `half-close`?"},
-    {"sizes: {lines: 1}\n",
-     "ginnel.yaml:1:9: \"lines\" is no key of `sizes`\n"
-     "    1 | sizes: {lines: 1}\n"
-     "      |         ^\n"
-     "   hint: did you mean `line`?"},
-    {"tls: x\n",
-     "ginnel.yaml:1:1: \"tls\" is no key of the configuration\n"
-     "    1 | tls: x\n"
-     "      | ^\n"
-     "   hint: write `listen: {tls: …}` (which is not in this build)"},
-    {"[a]: b\n",
-     "ginnel.yaml:1:1: a key must be a plain word\n"
-     "    1 | [a]: b\n"
-     "      | ^\n"
-     "   hint: write `key: value`"},
+    {"timeouts: {via: on}\n", "ginnel.yaml:1:12: \"via\" is no key of `timeouts`\n"
+                              "    1 | timeouts: {via: on}\n"
+                              "      |            ^\n"
+                              "   hint: `via` stands at the top of the file"},
+    {"address: localhost:1\n", "ginnel.yaml:1:1: \"address\" is no key of the configuration\n"
+                               "    1 | address: localhost:1\n"
+                               "      | ^\n"
+                               "   hint: write `listen: {address: …}`"},
+    {"servres: 1\n", "ginnel.yaml:1:1: \"servres\" is no key of the configuration\n"
+                     "    1 | servres: 1\n"
+                     "      | ^"},
+    {"timeouts: {half_close: 5s}\n", "ginnel.yaml:1:12: \"half_close\" is no key of `timeouts`\n"
+                                     "    1 | timeouts: {half_close: 5s}\n"
+                                     "      |            ^\n"
+                                     "   hint: did you mean `half-close`?"},
+    {"sizes: {lines: 1}\n", "ginnel.yaml:1:9: \"lines\" is no key of `sizes`\n"
+                            "    1 | sizes: {lines: 1}\n"
+                            "      |         ^\n"
+                            "   hint: did you mean `line`?"},
+    {"tls: x\n", "ginnel.yaml:1:1: \"tls\" is no key of the configuration\n"
+                 "    1 | tls: x\n"
+                 "      | ^\n"
+                 "   hint: write `listen: {tls: …}` (which is not in this build)"},
+    {"[a]: b\n", "ginnel.yaml:1:1: a key must be a plain word\n"
+                 "    1 | [a]: b\n"
+                 "      | ^\n"
+                 "   hint: write `key: value`"},
     {"? {a: b}\n"
      ": c\n",
      "ginnel.yaml:1:3: a key must be a plain word\n"
      "    1 | ? {a: b}\n"
      "      |   ^\n"
      "   hint: write `key: value`"},
-    {"~: on\n",
-     "ginnel.yaml:1:1: a key must be a plain word\n"
-     "    1 | ~: on\n"
-     "      | ^\n"
-     "   hint: write `key: value`"},
-    {"\"\": on\n",
-     "ginnel.yaml:1:1: \"\" is no key of the configuration\n"
-     "    1 | \"\": on\n"
-     "      | ^"},
+    {"~: on\n", "ginnel.yaml:1:1: a key must be a plain word\n"
+                "    1 | ~: on\n"
+                "      | ^\n"
+                "   hint: write `key: value`"},
+    {"\"\": on\n", "ginnel.yaml:1:1: \"\" is no key of the configuration\n"
+                   "    1 | \"\": on\n"
+                   "      | ^"},
     {"via: on\n"
      "name: a\n"
      "via: off\n",
@@ -294,16 +270,14 @@ static const struct golden keys_cases[] = {
      "    3 | via: off\n"
      "      | ^\n"
      "   hint: it stands in line 1 already"},
-    {"intercept: {only: any}\n",
-     "ginnel.yaml:1:1: `intercept` is not in this build\n"
-     "    1 | intercept: {only: any}\n"
-     "      | ^\n"
-     "   hint: remove it: ginnel never ignores what it is told"},
-    {"timeouts: {tls: 10s}\n",
-     "ginnel.yaml:1:12: `tls` is not in this build\n"
-     "    1 | timeouts: {tls: 10s}\n"
-     "      |            ^\n"
-     "   hint: remove it: ginnel never ignores what it is told"},
+    {"intercept: {only: any}\n", "ginnel.yaml:1:1: `intercept` is not in this build\n"
+                                 "    1 | intercept: {only: any}\n"
+                                 "      | ^\n"
+                                 "   hint: remove it: ginnel never ignores what it is told"},
+    {"timeouts: {tls: 10s}\n", "ginnel.yaml:1:12: `tls` is not in this build\n"
+                               "    1 | timeouts: {tls: 10s}\n"
+                               "      |            ^\n"
+                               "   hint: remove it: ginnel never ignores what it is told"},
     {"\"a\\e[31m\\u202eé\\x85\": 1\n",
      "ginnel.yaml:1:1: \"a\\x1b[31m\\u202eé\\u0085\" is no key of the configuration\n"
      "    1 | \"a\\e[31m\\u202eé\\x85\": 1\n"
@@ -311,36 +285,30 @@ static const struct golden keys_cases[] = {
 };
 
 static const struct golden kinds_cases[] = {
-    {"via:\n",
-     "ginnel.yaml:1:5: `via` has no value\n"
-     "    1 | via:\n"
-     "      |     ^\n"
-     "   hint: write one, or remove the key"},
-    {"timeouts: {connect: ~}\n",
-     "ginnel.yaml:1:21: `connect` has no value\n"
-     "    1 | timeouts: {connect: ~}\n"
-     "      |                     ^\n"
-     "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
-    {"timeouts: {connect: [1s]}\n",
-     "ginnel.yaml:1:21: `connect` wants a duration, not a list\n"
-     "    1 | timeouts: {connect: [1s]}\n"
-     "      |                     ^\n"
-     "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
-    {"timeouts: {connect: {a: 1s}}\n",
-     "ginnel.yaml:1:21: `connect` wants a duration, not a map\n"
-     "    1 | timeouts: {connect: {a: 1s}}\n"
-     "      |                     ^\n"
-     "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
-    {"timeouts: 10s\n",
-     "ginnel.yaml:1:11: `timeouts` wants a map of keys, not \"10s\"\n"
-     "    1 | timeouts: 10s\n"
-     "      |           ^\n"
-     "   hint: like this: `timeouts: {connect: 10s}`"},
-    {"timeouts: [10s]\n",
-     "ginnel.yaml:1:11: `timeouts` wants a map of keys, not a list\n"
-     "    1 | timeouts: [10s]\n"
-     "      |           ^\n"
-     "   hint: write one map, without dashes"},
+    {"via:\n", "ginnel.yaml:1:5: `via` has no value\n"
+               "    1 | via:\n"
+               "      |     ^\n"
+               "   hint: write one, or remove the key"},
+    {"timeouts: {connect: ~}\n", "ginnel.yaml:1:21: `connect` has no value\n"
+                                 "    1 | timeouts: {connect: ~}\n"
+                                 "      |                     ^\n"
+                                 "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
+    {"timeouts: {connect: [1s]}\n", "ginnel.yaml:1:21: `connect` wants a duration, not a list\n"
+                                    "    1 | timeouts: {connect: [1s]}\n"
+                                    "      |                     ^\n"
+                                    "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
+    {"timeouts: {connect: {a: 1s}}\n", "ginnel.yaml:1:21: `connect` wants a duration, not a map\n"
+                                       "    1 | timeouts: {connect: {a: 1s}}\n"
+                                       "      |                     ^\n"
+                                       "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
+    {"timeouts: 10s\n", "ginnel.yaml:1:11: `timeouts` wants a map of keys, not \"10s\"\n"
+                        "    1 | timeouts: 10s\n"
+                        "      |           ^\n"
+                        "   hint: like this: `timeouts: {connect: 10s}`"},
+    {"timeouts: [10s]\n", "ginnel.yaml:1:11: `timeouts` wants a map of keys, not a list\n"
+                          "    1 | timeouts: [10s]\n"
+                          "      |           ^\n"
+                          "   hint: write one map, without dashes"},
     {"timeouts: connect:10s\n",
      "ginnel.yaml:1:11: `timeouts` wants a map of keys, not \"connect:10s\"\n"
      "    1 | timeouts: connect:10s\n"
@@ -351,55 +319,47 @@ static const struct golden kinds_cases[] = {
      "    1 | listen localhost:1\n"
      "      | ^\n"
      "   hint: write `key: value`, a line each"},
-    {"via:on\n",
-     "ginnel.yaml:1:1: the file must be a map of keys, not \"via:on\"\n"
-     "    1 | via:on\n"
-     "      | ^\n"
-     "   hint: a blank belongs behind the colon: `via: …`"},
-    {"- via\n",
-     "ginnel.yaml:1:1: the file must be a map of keys, not a list\n"
-     "    1 | - via\n"
-     "      | ^\n"
-     "   hint: write one map, without dashes"},
-    {"name: [a]\n",
-     "ginnel.yaml:1:7: `name` wants a plain word, not a list\n"
-     "    1 | name: [a]\n"
-     "      |       ^\n"
-     "   hint: up to 63 letters, digits and !#$%&'*+-.^_`|~"},
+    {"via:on\n", "ginnel.yaml:1:1: the file must be a map of keys, not \"via:on\"\n"
+                 "    1 | via:on\n"
+                 "      | ^\n"
+                 "   hint: a blank belongs behind the colon: `via: …`"},
+    {"- via\n", "ginnel.yaml:1:1: the file must be a map of keys, not a list\n"
+                "    1 | - via\n"
+                "      | ^\n"
+                "   hint: write one map, without dashes"},
+    {"name: [a]\n", "ginnel.yaml:1:7: `name` wants a plain word, not a list\n"
+                    "    1 | name: [a]\n"
+                    "      |       ^\n"
+                    "   hint: up to 63 letters, digits and !#$%&'*+-.^_`|~"},
     {"clients: {any: on}\n",
      "ginnel.yaml:1:10: `clients` wants an address range or any, not a map\n"
      "    1 | clients: {any: on}\n"
      "      |          ^\n"
      "   hint: like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7"},
-    {"clients: [[any]]\n",
-     "ginnel.yaml:1:11: `clients` wants an address range or any, not a list\n"
-     "    1 | clients: [[any]]\n"
-     "      |           ^\n"
-     "   hint: like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7"},
-    {"listen:\n",
-     "ginnel.yaml:1:8: `listen` has no value\n"
-     "    1 | listen:\n"
-     "      |        ^\n"
-     "   hint: like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128"},
+    {"clients: [[any]]\n", "ginnel.yaml:1:11: `clients` wants an address range or any, not a list\n"
+                           "    1 | clients: [[any]]\n"
+                           "      |           ^\n"
+                           "   hint: like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7"},
+    {"listen:\n", "ginnel.yaml:1:8: `listen` has no value\n"
+                  "    1 | listen:\n"
+                  "      |        ^\n"
+                  "   hint: like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128"},
     {"resolver: {servers: {a: b}}\n",
      "ginnel.yaml:1:21: `servers` wants an address, not a map\n"
      "    1 | resolver: {servers: {a: b}}\n"
      "      |                     ^\n"
      "   hint: like this: 192.0.2.53, 192.0.2.53:5353, \"[2001:db8::53]:53\""},
-    {"log: [{access: off}]\n",
-     "ginnel.yaml:1:6: `log` wants a map of keys, not a list\n"
-     "    1 | log: [{access: off}]\n"
-     "      |      ^\n"
-     "   hint: write one map, without dashes"},
-    {"workers: [1]\n",
-     "ginnel.yaml:1:10: `workers` wants a number or auto, not a list\n"
-     "    1 | workers: [1]\n"
-     "      |          ^"},
-    {"sizes: {line: {}}\n",
-     "ginnel.yaml:1:15: `line` wants a size, not a map\n"
-     "    1 | sizes: {line: {}}\n"
-     "      |               ^\n"
-     "   hint: write bytes, or a number and a unit: 512, 16KB, 20MB, 1GB"},
+    {"log: [{access: off}]\n", "ginnel.yaml:1:6: `log` wants a map of keys, not a list\n"
+                               "    1 | log: [{access: off}]\n"
+                               "      |      ^\n"
+                               "   hint: write one map, without dashes"},
+    {"workers: [1]\n", "ginnel.yaml:1:10: `workers` wants a number or auto, not a list\n"
+                       "    1 | workers: [1]\n"
+                       "      |          ^"},
+    {"sizes: {line: {}}\n", "ginnel.yaml:1:15: `line` wants a size, not a map\n"
+                            "    1 | sizes: {line: {}}\n"
+                            "      |               ^\n"
+                            "   hint: write bytes, or a number and a unit: 512, 16KB, 20MB, 1GB"},
     {"log: {access: [], level: []}\n",
      "ginnel.yaml:1:15: `access` wants stderr, stdout, off or the path of a file, not a list\n"
      "    1 | log: {access: [], level: []}\n"
@@ -418,78 +378,64 @@ static const struct golden values_cases[] = {
      "    3 |   connect: 10 parsecs\n"
      "      |            ^\n"
      "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
-    {"timeouts: {idle: 10}\n",
-     "ginnel.yaml:1:18: `idle` wants a duration, not \"10\"\n"
-     "    1 | timeouts: {idle: 10}\n"
-     "      |                  ^\n"
-     "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
-    {"timeouts: {idle: -1s}\n",
-     "ginnel.yaml:1:18: `idle` wants a duration, not \"-1s\"\n"
-     "    1 | timeouts: {idle: -1s}\n"
-     "      |                  ^\n"
-     "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
-    {"timeouts: {idle: 0ms}\n",
-     "ginnel.yaml:1:18: `idle` is out of range: \"0ms\"\n"
-     "    1 | timeouts: {idle: 0ms}\n"
-     "      |                  ^\n"
-     "   hint: from 1ms to 18h"},
+    {"timeouts: {idle: 10}\n", "ginnel.yaml:1:18: `idle` wants a duration, not \"10\"\n"
+                               "    1 | timeouts: {idle: 10}\n"
+                               "      |                  ^\n"
+                               "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
+    {"timeouts: {idle: -1s}\n", "ginnel.yaml:1:18: `idle` wants a duration, not \"-1s\"\n"
+                                "    1 | timeouts: {idle: -1s}\n"
+                                "      |                  ^\n"
+                                "   hint: write a number and a unit: 500ms, 10s, 5m, 1h"},
+    {"timeouts: {idle: 0ms}\n", "ginnel.yaml:1:18: `idle` is out of range: \"0ms\"\n"
+                                "    1 | timeouts: {idle: 0ms}\n"
+                                "      |                  ^\n"
+                                "   hint: from 1ms to 18h"},
     {"timeouts: {idle: 99999999999999999999d}\n",
      "ginnel.yaml:1:18: `idle` is out of range: \"99999999999999999999d\"\n"
      "    1 | timeouts: {idle: 99999999999999999999d}\n"
      "      |                  ^\n"
      "   hint: from 1ms to 18h"},
-    {"resolver: {ttl-max: 8d}\n",
-     "ginnel.yaml:1:21: `ttl-max` is out of range: \"8d\"\n"
-     "    1 | resolver: {ttl-max: 8d}\n"
-     "      |                     ^\n"
-     "   hint: from 1s to 7d"},
-    {"sizes: {head: 64kb}\n",
-     "ginnel.yaml:1:15: `head` wants a size, not \"64kb\"\n"
-     "    1 | sizes: {head: 64kb}\n"
-     "      |               ^\n"
-     "   hint: write bytes, or a number and a unit: 512, 16KB, 20MB, 1GB"},
-    {"sizes: {head: 2MB}\n",
-     "ginnel.yaml:1:15: `head` is out of range: \"2MB\"\n"
-     "    1 | sizes: {head: 2MB}\n"
-     "      |               ^\n"
-     "   hint: from 1KB to 1MB"},
-    {"sizes: {fields: some}\n",
-     "ginnel.yaml:1:17: `fields` wants a number, not \"some\"\n"
-     "    1 | sizes: {fields: some}\n"
-     "      |                 ^"},
-    {"sizes: {fields: 0}\n",
-     "ginnel.yaml:1:17: `fields` is out of range: \"0\"\n"
-     "    1 | sizes: {fields: 0}\n"
-     "      |                 ^\n"
-     "   hint: from 1 to 10000"},
-    {"sizes: {fields: 0x10}\n",
-     "ginnel.yaml:1:17: `fields` wants a number, not \"0x10\"\n"
-     "    1 | sizes: {fields: 0x10}\n"
-     "      |                 ^"},
-    {"workers: aut\n",
-     "ginnel.yaml:1:10: `workers` wants a number or auto, not \"aut\"\n"
-     "    1 | workers: aut\n"
-     "      |          ^\n"
-     "   hint: did you mean `auto`?"},
-    {"workers: 257\n",
-     "ginnel.yaml:1:10: `workers` is out of range: \"257\"\n"
-     "    1 | workers: 257\n"
-     "      |          ^\n"
-     "   hint: from 1 to 256"},
-    {"via: onn\n",
-     "ginnel.yaml:1:6: `via` wants on or off, not \"onn\"\n"
-     "    1 | via: onn\n"
-     "      |      ^\n"
-     "   hint: did you mean `on`?"},
-    {"via: perhaps\n",
-     "ginnel.yaml:1:6: `via` wants on or off, not \"perhaps\"\n"
-     "    1 | via: perhaps\n"
-     "      |      ^"},
-    {"via: On\n",
-     "ginnel.yaml:1:6: `via` wants on or off, not \"On\"\n"
-     "    1 | via: On\n"
-     "      |      ^\n"
-     "   hint: did you mean `on`?"},
+    {"resolver: {ttl-max: 8d}\n", "ginnel.yaml:1:21: `ttl-max` is out of range: \"8d\"\n"
+                                  "    1 | resolver: {ttl-max: 8d}\n"
+                                  "      |                     ^\n"
+                                  "   hint: from 1s to 7d"},
+    {"sizes: {head: 64kb}\n", "ginnel.yaml:1:15: `head` wants a size, not \"64kb\"\n"
+                              "    1 | sizes: {head: 64kb}\n"
+                              "      |               ^\n"
+                              "   hint: write bytes, or a number and a unit: 512, 16KB, 20MB, 1GB"},
+    {"sizes: {head: 2MB}\n", "ginnel.yaml:1:15: `head` is out of range: \"2MB\"\n"
+                             "    1 | sizes: {head: 2MB}\n"
+                             "      |               ^\n"
+                             "   hint: from 1KB to 1MB"},
+    {"sizes: {fields: some}\n", "ginnel.yaml:1:17: `fields` wants a number, not \"some\"\n"
+                                "    1 | sizes: {fields: some}\n"
+                                "      |                 ^"},
+    {"sizes: {fields: 0}\n", "ginnel.yaml:1:17: `fields` is out of range: \"0\"\n"
+                             "    1 | sizes: {fields: 0}\n"
+                             "      |                 ^\n"
+                             "   hint: from 1 to 10000"},
+    {"sizes: {fields: 0x10}\n", "ginnel.yaml:1:17: `fields` wants a number, not \"0x10\"\n"
+                                "    1 | sizes: {fields: 0x10}\n"
+                                "      |                 ^"},
+    {"workers: aut\n", "ginnel.yaml:1:10: `workers` wants a number or auto, not \"aut\"\n"
+                       "    1 | workers: aut\n"
+                       "      |          ^\n"
+                       "   hint: did you mean `auto`?"},
+    {"workers: 257\n", "ginnel.yaml:1:10: `workers` is out of range: \"257\"\n"
+                       "    1 | workers: 257\n"
+                       "      |          ^\n"
+                       "   hint: from 1 to 256"},
+    {"via: onn\n", "ginnel.yaml:1:6: `via` wants on or off, not \"onn\"\n"
+                   "    1 | via: onn\n"
+                   "      |      ^\n"
+                   "   hint: did you mean `on`?"},
+    {"via: perhaps\n", "ginnel.yaml:1:6: `via` wants on or off, not \"perhaps\"\n"
+                       "    1 | via: perhaps\n"
+                       "      |      ^"},
+    {"via: On\n", "ginnel.yaml:1:6: `via` wants on or off, not \"On\"\n"
+                  "    1 | via: On\n"
+                  "      |      ^\n"
+                  "   hint: did you mean `on`?"},
     {"resolver: {family: ipv4}\n",
      "ginnel.yaml:1:20: `family` wants auto, 4, 6 or prefer-4, not \"ipv4\"\n"
      "    1 | resolver: {family: ipv4}\n"
@@ -504,15 +450,13 @@ static const struct golden values_cases[] = {
      "    1 | log: {level: inof}\n"
      "      |              ^\n"
      "   hint: did you mean `info`?"},
-    {"log: {format: squid}\n",
-     "ginnel.yaml:1:15: `format: squid` is not in this build\n"
-     "    1 | log: {format: squid}\n"
-     "      |               ^\n"
-     "   hint: there is `json`"},
-    {"log: {format: xml}\n",
-     "ginnel.yaml:1:15: `format` wants json, not \"xml\"\n"
-     "    1 | log: {format: xml}\n"
-     "      |               ^"},
+    {"log: {format: squid}\n", "ginnel.yaml:1:15: `format: squid` is not in this build\n"
+                               "    1 | log: {format: squid}\n"
+                               "      |               ^\n"
+                               "   hint: there is `json`"},
+    {"log: {format: xml}\n", "ginnel.yaml:1:15: `format` wants json, not \"xml\"\n"
+                             "    1 | log: {format: xml}\n"
+                             "      |               ^"},
     {"log: {access: access.log}\n",
      "ginnel.yaml:1:15: `access` wants stderr, stdout, off or the path of a file, not "
      "\"access.log\"\n"
@@ -536,16 +480,14 @@ static const struct golden values_cases[] = {
      "    1 | log: {access: \"/a\\0b\"}\n"
      "      |               ^\n"
      "   hint: a path begins with a slash and ends with the name of a file"},
-    {"name: \"a b\"\n",
-     "ginnel.yaml:1:7: `name` wants a plain word, not \"a b\"\n"
-     "    1 | name: \"a b\"\n"
-     "      |       ^\n"
-     "   hint: up to 63 letters, digits and !#$%&'*+-.^_`|~"},
-    {"name: \"\"\n",
-     "ginnel.yaml:1:7: `name` wants a plain word, not \"\"\n"
-     "    1 | name: \"\"\n"
-     "      |       ^\n"
-     "   hint: up to 63 letters, digits and !#$%&'*+-.^_`|~"},
+    {"name: \"a b\"\n", "ginnel.yaml:1:7: `name` wants a plain word, not \"a b\"\n"
+                        "    1 | name: \"a b\"\n"
+                        "      |       ^\n"
+                        "   hint: up to 63 letters, digits and !#$%&'*+-.^_`|~"},
+    {"name: \"\"\n", "ginnel.yaml:1:7: `name` wants a plain word, not \"\"\n"
+                     "    1 | name: \"\"\n"
+                     "      |       ^\n"
+                     "   hint: up to 63 letters, digits and !#$%&'*+-.^_`|~"},
     {"name: \"\\n\\t\\r\\x7f\"\n",
      "ginnel.yaml:1:7: `name` wants a plain word, not \"\\n\\t\\r\\x7f\"\n"
      "    1 | name: \"\\n\\t\\r\\x7f\"\n"
@@ -600,21 +542,19 @@ static const struct golden addresses_cases[] = {
      "      |                  ^\n"
      "   hint: one key a line, the keys of one map in the same column; quote a value that has a "
      "colon and a blank in it"},
-    {"listen: localhost:65536\n",
-     "ginnel.yaml:1:9: `listen` is out of range: \"localhost:65536\"\n"
-     "    1 | listen: localhost:65536\n"
-     "      |         ^\n"
-     "   hint: ports go from 0 to 65535"},
+    {"listen: localhost:65536\n", "ginnel.yaml:1:9: `listen` is out of range: \"localhost:65536\"\n"
+                                  "    1 | listen: localhost:65536\n"
+                                  "      |         ^\n"
+                                  "   hint: ports go from 0 to 65535"},
     {"listen: http://127.0.0.1:3128\n",
      "ginnel.yaml:1:9: `listen` wants an address and a port, not \"http://127.0.0.1:3128\"\n"
      "    1 | listen: http://127.0.0.1:3128\n"
      "      |         ^\n"
      "   hint: an address and a port only: 127.0.0.1:3128"},
-    {"listen: 127.0.0.1:65536\n",
-     "ginnel.yaml:1:9: `listen` is out of range: \"127.0.0.1:65536\"\n"
-     "    1 | listen: 127.0.0.1:65536\n"
-     "      |         ^\n"
-     "   hint: ports go from 0 to 65535"},
+    {"listen: 127.0.0.1:65536\n", "ginnel.yaml:1:9: `listen` is out of range: \"127.0.0.1:65536\"\n"
+                                  "    1 | listen: 127.0.0.1:65536\n"
+                                  "      |         ^\n"
+                                  "   hint: ports go from 0 to 65535"},
     {"listen: 127.0.0.1:123456\n",
      "ginnel.yaml:1:9: `listen` wants an address and a port, not \"127.0.0.1:123456\"\n"
      "    1 | listen: 127.0.0.1:123456\n"
@@ -625,30 +565,26 @@ static const struct golden addresses_cases[] = {
      "    1 | listen: 127.1:80\n"
      "      |         ^\n"
      "   hint: names are not looked up; write the address"},
-    {"listen: unix:/run/ginnel.sock\n",
-     "ginnel.yaml:1:9: `unix:` addresses are not in this build\n"
-     "    1 | listen: unix:/run/ginnel.sock\n"
-     "      |         ^\n"
-     "   hint: write an address and a port"},
-    {"listen: []\n",
-     "ginnel.yaml:1:9: `listen` is an empty list\n"
-     "    1 | listen: []\n"
-     "      |         ^\n"
-     "   hint: like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128"},
-    {"listen: {}\n",
-     "ginnel.yaml:1:9: this item has no `address`\n"
-     "    1 | listen: {}\n"
-     "      |         ^\n"
-     "   hint: write `address: 127.0.0.1:3128`"},
-    {"listen: [{name: lan}]\n",
-     "ginnel.yaml:1:10: this item has no `address`\n"
-     "    1 | listen: [{name: lan}]\n"
-     "      |          ^\n"
-     "   hint: write `address: 127.0.0.1:3128`\n"
-     "ginnel.yaml:1:11: `name` is not in this build\n"
-     "    1 | listen: [{name: lan}]\n"
-     "      |           ^\n"
-     "   hint: remove it: ginnel never ignores what it is told"},
+    {"listen: unix:/run/ginnel.sock\n", "ginnel.yaml:1:9: `unix:` addresses are not in this build\n"
+                                        "    1 | listen: unix:/run/ginnel.sock\n"
+                                        "      |         ^\n"
+                                        "   hint: write an address and a port"},
+    {"listen: []\n", "ginnel.yaml:1:9: `listen` is an empty list\n"
+                     "    1 | listen: []\n"
+                     "      |         ^\n"
+                     "   hint: like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128"},
+    {"listen: {}\n", "ginnel.yaml:1:9: this item has no `address`\n"
+                     "    1 | listen: {}\n"
+                     "      |         ^\n"
+                     "   hint: write `address: 127.0.0.1:3128`"},
+    {"listen: [{name: lan}]\n", "ginnel.yaml:1:10: this item has no `address`\n"
+                                "    1 | listen: [{name: lan}]\n"
+                                "      |          ^\n"
+                                "   hint: write `address: 127.0.0.1:3128`\n"
+                                "ginnel.yaml:1:11: `name` is not in this build\n"
+                                "    1 | listen: [{name: lan}]\n"
+                                "      |           ^\n"
+                                "   hint: remove it: ginnel never ignores what it is told"},
     {"listen: {address: localhost:1, tls: {cert: a}}\n",
      "ginnel.yaml:1:32: `tls` is not in this build\n"
      "    1 | listen: {address: localhost:1, tls: {cert: a}}\n"
@@ -659,41 +595,35 @@ static const struct golden addresses_cases[] = {
      "    1 | listen: [{address: [localhost:1]}]\n"
      "      |                    ^\n"
      "   hint: like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128"},
-    {"listen: {adress: localhost:1}\n",
-     "ginnel.yaml:1:10: \"adress\" is no key of `listen`\n"
-     "    1 | listen: {adress: localhost:1}\n"
-     "      |          ^\n"
-     "   hint: did you mean `address`?"},
+    {"listen: {adress: localhost:1}\n", "ginnel.yaml:1:10: \"adress\" is no key of `listen`\n"
+                                        "    1 | listen: {adress: localhost:1}\n"
+                                        "      |          ^\n"
+                                        "   hint: did you mean `address`?"},
     {"listen: {address: localhost:1, address: localhost:2}\n",
      "ginnel.yaml:1:32: `address` is given twice\n"
      "    1 | listen: {address: localhost:1, address: localhost:2}\n"
      "      |                                ^\n"
      "   hint: it stands in line 1 already"},
-    {"clients: []\n",
-     "ginnel.yaml:1:10: `clients` is an empty list\n"
-     "    1 | clients: []\n"
-     "      |          ^\n"
-     "   hint: like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7"},
-    {"clients: 10.0.0.1/8\n",
-     "ginnel.yaml:1:10: \"10.0.0.1/8\" is not a range\n"
-     "    1 | clients: 10.0.0.1/8\n"
-     "      |          ^\n"
-     "   hint: bits behind the prefix are zero: 10.0.0.0/8"},
-    {"clients: 10.0.0.0/33\n",
-     "ginnel.yaml:1:10: \"10.0.0.0/33\" is not a range\n"
-     "    1 | clients: 10.0.0.0/33\n"
-     "      |          ^\n"
-     "   hint: a prefix goes from 0 to 32"},
-    {"clients: fd00::1/8\n",
-     "ginnel.yaml:1:10: \"fd00::1/8\" is not a range\n"
-     "    1 | clients: fd00::1/8\n"
-     "      |          ^\n"
-     "   hint: bits behind the prefix are zero: fd00::/8"},
-    {"clients: fd00::/129\n",
-     "ginnel.yaml:1:10: \"fd00::/129\" is not a range\n"
-     "    1 | clients: fd00::/129\n"
-     "      |          ^\n"
-     "   hint: a prefix goes from 0 to 128"},
+    {"clients: []\n", "ginnel.yaml:1:10: `clients` is an empty list\n"
+                      "    1 | clients: []\n"
+                      "      |          ^\n"
+                      "   hint: like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7"},
+    {"clients: 10.0.0.1/8\n", "ginnel.yaml:1:10: \"10.0.0.1/8\" is not a range\n"
+                              "    1 | clients: 10.0.0.1/8\n"
+                              "      |          ^\n"
+                              "   hint: bits behind the prefix are zero: 10.0.0.0/8"},
+    {"clients: 10.0.0.0/33\n", "ginnel.yaml:1:10: \"10.0.0.0/33\" is not a range\n"
+                               "    1 | clients: 10.0.0.0/33\n"
+                               "      |          ^\n"
+                               "   hint: a prefix goes from 0 to 32"},
+    {"clients: fd00::1/8\n", "ginnel.yaml:1:10: \"fd00::1/8\" is not a range\n"
+                             "    1 | clients: fd00::1/8\n"
+                             "      |          ^\n"
+                             "   hint: bits behind the prefix are zero: fd00::/8"},
+    {"clients: fd00::/129\n", "ginnel.yaml:1:10: \"fd00::/129\" is not a range\n"
+                              "    1 | clients: fd00::/129\n"
+                              "      |          ^\n"
+                              "   hint: a prefix goes from 0 to 128"},
     {"clients: 10.0.0.0/\n",
      "ginnel.yaml:1:10: `clients` wants an address range or any, not \"10.0.0.0/\"\n"
      "    1 | clients: 10.0.0.0/\n"
@@ -704,26 +634,23 @@ static const struct golden addresses_cases[] = {
      "    1 | clients: 10.0.0/8\n"
      "      |          ^\n"
      "   hint: like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7"},
-    {"clients: \"*\"\n",
-     "ginnel.yaml:1:10: `clients` wants an address range or any, not \"*\"\n"
-     "    1 | clients: \"*\"\n"
-     "      |          ^\n"
-     "   hint: everybody is `any`"},
-    {"clients: ANY\n",
-     "ginnel.yaml:1:10: `clients` wants an address range or any, not \"ANY\"\n"
-     "    1 | clients: ANY\n"
-     "      |          ^\n"
-     "   hint: everybody is `any`"},
+    {"clients: \"*\"\n", "ginnel.yaml:1:10: `clients` wants an address range or any, not \"*\"\n"
+                         "    1 | clients: \"*\"\n"
+                         "      |          ^\n"
+                         "   hint: everybody is `any`"},
+    {"clients: ANY\n", "ginnel.yaml:1:10: `clients` wants an address range or any, not \"ANY\"\n"
+                       "    1 | clients: ANY\n"
+                       "      |          ^\n"
+                       "   hint: everybody is `any`"},
     {"clients: localhost\n",
      "ginnel.yaml:1:10: `clients` wants an address range or any, not \"localhost\"\n"
      "    1 | clients: localhost\n"
      "      |          ^\n"
      "   hint: write 127.0.0.0/8 and \"::1\""},
-    {"clients: [any, 10.0.0.0/8]\n",
-     "ginnel.yaml:1:10: `any` beside ranges: it admits everybody\n"
-     "    1 | clients: [any, 10.0.0.0/8]\n"
-     "      |          ^\n"
-     "   hint: write `clients: any`, or the ranges without it"},
+    {"clients: [any, 10.0.0.0/8]\n", "ginnel.yaml:1:10: `any` beside ranges: it admits everybody\n"
+                                     "    1 | clients: [any, 10.0.0.0/8]\n"
+                                     "      |          ^\n"
+                                     "   hint: write `clients: any`, or the ranges without it"},
     {"resolver: {servers: dns.example}\n",
      "ginnel.yaml:1:21: `servers` wants an address, not \"dns.example\"\n"
      "    1 | resolver: {servers: dns.example}\n"
@@ -779,11 +706,10 @@ static const struct golden together_cases[] = {
      "    1 | listen: [localhost:3128, 127.0.0.1:3128, \"[::1]:3128\"]\n"
      "      |                                          ^\n"
      "   hint: remove one of the two"},
-    {"listen: [localhost:1, localhost:1]\n",
-     "ginnel.yaml:1:23: 127.0.0.1:1 is listened on twice\n"
-     "    1 | listen: [localhost:1, localhost:1]\n"
-     "      |                       ^\n"
-     "   hint: remove one of the two"},
+    {"listen: [localhost:1, localhost:1]\n", "ginnel.yaml:1:23: 127.0.0.1:1 is listened on twice\n"
+                                             "    1 | listen: [localhost:1, localhost:1]\n"
+                                             "      |                       ^\n"
+                                             "   hint: remove one of the two"},
     {"listen: [127.0.0.1:1, \"[::ffff:127.0.0.1]:1\"]\n",
      "ginnel.yaml:1:23: [::ffff:127.0.0.1]:1 is listened on twice\n"
      "    1 | listen: [127.0.0.1:1, \"[::ffff:127.0.0.1]:1\"]\n"
@@ -794,16 +720,14 @@ static const struct golden together_cases[] = {
      "    1 | sizes: {line: 64KB, head: 32KB}\n"
      "      |               ^\n"
      "   hint: the head contains the line"},
-    {"sizes: {head: 8KB}\n",
-     "ginnel.yaml:1:15: `line` is 16KB, more than `head`, which is 8KB\n"
-     "    1 | sizes: {head: 8KB}\n"
-     "      |               ^\n"
-     "   hint: the head contains the line"},
-    {"sizes: {line: 1MB}\n",
-     "ginnel.yaml:1:15: `line` is 1MB, more than `head`, which is 64KB\n"
-     "    1 | sizes: {line: 1MB}\n"
-     "      |               ^\n"
-     "   hint: the head contains the line"},
+    {"sizes: {head: 8KB}\n", "ginnel.yaml:1:15: `line` is 16KB, more than `head`, which is 8KB\n"
+                             "    1 | sizes: {head: 8KB}\n"
+                             "      |               ^\n"
+                             "   hint: the head contains the line"},
+    {"sizes: {line: 1MB}\n", "ginnel.yaml:1:15: `line` is 1MB, more than `head`, which is 64KB\n"
+                             "    1 | sizes: {line: 1MB}\n"
+                             "      |               ^\n"
+                             "   hint: the head contains the line"},
 };
 
 /* All errors of a text as they are printed, without the last newline; the caller frees. */
@@ -905,7 +829,7 @@ static void test_long_lines_are_cut(void **state)
              "    1 | {via: %0114d…\n"
              "      |       ^\n"
              "ginnel.yaml:1:209: \"x\" is no key of the configuration\n"
-             "    1 | …%077d, x: %037d…\n"
+             "    1 | …%077d, x: %038d…\n"
              "      | %80s^",
              0, 0, 0, 0, "");
     errors = errors_of(yaml, strlen(yaml));

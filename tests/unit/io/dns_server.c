@@ -302,14 +302,22 @@ static void read_udp(struct dns_server *s)
 static void read_tcp(struct dns_server *s, int *fd)
 {
     uint8_t p[2048];
-    ssize_t n = recv(*fd, p, sizeof(p), 0); /* one question: it comes in one piece here */
+    ssize_t n = recv(*fd, p, sizeof(p), 0); /* questions come in whole pieces here */
+    size_t at = 0;
 
-    if (n > 2) {
-        answer(s, p + 2, (size_t)n - 2, *fd, NULL);
+    if (n <= 0) {
+        close(*fd);
+        *fd = -1;
         return;
     }
-    close(*fd);
-    *fd = -1;
+    while (at + 2 < (size_t)n) {
+        size_t length = (size_t)(p[at] << 8 | p[at + 1]);
+
+        if (length > (size_t)n - at - 2)
+            return;
+        answer(s, p + at + 2, length, *fd, NULL);
+        at += 2 + length;
+    }
 }
 
 static void accept_tcp(struct dns_server *s)

@@ -12,9 +12,10 @@
 
 #include <cmocka.h>
 
-#define QUESTION "\1a\0\0\1\0\1"
+#define QUESTION    "\1a\0\0\1\0\1"
 #define SOA_NUMBERS "\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4"
-/* The question's name, SOA, IN, TTL 600, length 2 + 2 + 20, two names, the numbers without the minimum. */
+/* The question's name, SOA, IN, TTL 600, length 2 + 2 + 20, two names, the numbers without the
+ * minimum. */
 #define SOA "\300\14\0\6\0\1\0\0\2\130\0\30\300\14\300\14" SOA_NUMBERS
 
 static int read_msg(struct slice s, struct resolve_msg *m)
@@ -54,16 +55,20 @@ static void test_soa(void **state)
     struct resolve_msg m;
 
     UNUSED(state);
-    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\0\0\1\0\0" QUESTION SOA "\0\0\0\36"), &m), 0);
+    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\0\0\1\0\0" QUESTION SOA "\0\0\0\36"), &m),
+                     0);
     assert_true(m.has_soa);
     assert_int_equal(m.negative_s, 30);
-    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\0\0\1\0\0" QUESTION SOA "\0\1\0\0"), &m), 0);
+    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\0\0\1\0\0" QUESTION SOA "\0\1\0\0"), &m),
+                     0);
     assert_int_equal(m.negative_s, 600);
     /* RFC 2181 8: a TTL with its highest bit set is none. */
-    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\0\0\1\0\0" QUESTION SOA "\200\0\0\0"), &m), 0);
+    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\0\0\1\0\0" QUESTION SOA "\200\0\0\0"), &m),
+                     0);
     assert_int_equal(m.negative_s, 0);
     /* An SOA among the answers says nothing about what is missing. */
-    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\1\0\0\0\0" QUESTION SOA "\0\0\0\36"), &m), 0);
+    assert_int_equal(read_msg(SLICE("\1\2\201\203\0\1\0\1\0\0\0\0" QUESTION SOA "\0\0\0\36"), &m),
+                     0);
     assert_false(m.has_soa);
 }
 
@@ -87,7 +92,8 @@ static void test_bad_names(void **state)
     assert_int_equal(read_msg(SLICE("\1\2\201\200\0\1\0\0\0\0\0\0\77a"), &m), ERR_SYNTAX);
     /* a pointer to itself is not followed */
     assert_int_equal(read_msg(SLICE("\1\2\201\200\0\1\0\0\0\0\0\0\300\14\0\1\0\1"), &m), 0);
-    assert_int_equal(read_msg(SLICE("\1\2\201\200\0\2\0\0\0\0\0\0" QUESTION QUESTION), &m), ERR_SYNTAX);
+    assert_int_equal(read_msg(SLICE("\1\2\201\200\0\2\0\0\0\0\0\0" QUESTION QUESTION), &m),
+                     ERR_SYNTAX);
 }
 
 static size_t many(char *p, unsigned n, unsigned type)
@@ -140,8 +146,9 @@ static void test_noise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rcode),     cmocka_unit_test(test_soa),    cmocka_unit_test(test_cut_everywhere),
-        cmocka_unit_test(test_bad_names), cmocka_unit_test(test_bounds), cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_rcode),          cmocka_unit_test(test_soa),
+        cmocka_unit_test(test_cut_everywhere), cmocka_unit_test(test_bad_names),
+        cmocka_unit_test(test_bounds),         cmocka_unit_test(test_noise),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

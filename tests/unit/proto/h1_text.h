@@ -161,6 +161,8 @@ static inline struct h1_parser *feed_head(struct arena *a, const struct job *j, 
     enum parse r = PARSE_MORE;
     size_t at = 0;
 
+    *ret_r = PARSE_BAD;
+    *ret_used = 0;
     if (!p)
         return NULL;
     h1_parser_for(p, j->request_method);

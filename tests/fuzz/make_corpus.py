@@ -1,0 +1,377 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes the seeds of the fuzz corpora, one file a message, named after what it shows.
+
+    tests/fuzz/make_corpus.py            # rewrites tests/fuzz/corpus/*/seed-*
+
+Only files that begin with "seed-" are touched: inputs that a fuzzer found are kept beside them.
+The smuggling classes are those published between 2005 and 2025 (C54); the names say which.
+"""
+import pathlib
+
+HERE = pathlib.Path(__file__).parent / "corpus"
+CRLF = b"\r\n"
+
+
+def head(line, *fields):
+    return CRLF.join([line, *fields, b"", b""])
+
+
+def get(*fields):
+    return head(b"GET http://example.com/a?b HTTP/1.1", b"Host: example.com", *fields)
+
+
+def post(*fields, body=b""):
+    return head(b"POST http://example.com/ HTTP/1.1", b"Host: example.com", *fields) + body
+
+
+def connect(target, *fields, version=b"1.1"):
+    return head(b"CONNECT " + target + b" HTTP/" + version, *fields)
+
+
+CL5 = b"Content-Length: 5"
+TE = b"Transfer-Encoding: chunked"
+SMUGGLED = b"0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n"
+
+REQUESTS = {
+    # plain ones
+    "get": get(),
+    "get-origin-form": head(b"GET /x HTTP/1.1", b"Host: h:8080"),
+    "get-1.0": head(b"GET http://h/ HTTP/1.0"),
+    "get-browser": get(
+        b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0",
+        b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        b"Accept-Language: en-US,en;q=0.5", b"Accept-Encoding: gzip, deflate",
+        b"Cookie: a=b; c=\"d e\"", b"Proxy-Connection: keep-alive", b"Upgrade-Insecure-Requests: 1"),
+    "get-octets": get(b"X: \x80\xff\xc3(", b"Y:\t a \t "),
+    "get-pipelined": get() * 3,
+    "post-length": post(CL5, body=b"hello"),
+    "post-chunked": post(TE, body=b"5\r\nhello\r\n0\r\n\r\n"),
+    "post-expect": post(CL5, b"Expect: 100-continue"),
+    "options-star": head(b"OPTIONS * HTTP/1.1", b"Host: h"),
+    "options-absolute": head(b"OPTIONS http://h:81 HTTP/1.1", b"Host: h:81", b"Max-Forwards: 0"),
+    "connect": connect(b"example.com:443", b"Host: example.com:443"),
+    "connect-v6": connect(b"[2001:db8::1]:443", b"Host: [2001:db8::1]:443"),
+    "connect-by-hand": b"CONNECT 127.0.0.1:9002 HTTP/1.1\n\nhello\n",
+    "connect-lf-fields": b"CONNECT h:1 HTTP/1.1\nHost: h\r\nA: b\n\n",
+    "connect-fiddler": connect(b"www.microsoft.com:443", b"Host: www.microsoft.com",
+                               b"Content-Length: 0", b"Connection: Keep-Alive",
+                               b"Pragma: no-cache", version=b"1.0"),
+    "websocket": get(b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13",
+                     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+    "h2c-upgrade": get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c",
+                       b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"),
+    "te-trailers": get(b"TE: trailers", b"Connection: TE"),
+    "empty-lines-first": b"\r\n\n\r\n" + get(),
+    "all-hop-by-hop": get(b"Connection: close, X-A", b"Proxy-Connection: close", b"Keep-Alive: timeout=5",
+                          b"X-A: 1", b"X-B: 2", b"Proxy-Authorization: Basic dTpw"),
+    "idn-host": head("GET http://b\u00fccher.example/ HTTP/1.1".encode(), b"Host: x"),
+    "many-fields": get(*[b"F%d: %d" % (i, i) for i in range(60)]),
+    "long-value": get(b"X: " + b"v" * 3000),
+    "long-target": head(b"GET http://h/" + b"t" * 3000 + b" HTTP/1.1", b"Host: h"),
+    # start lines that are none
+    "no-version": b"GET /\r\n",
+    "http-2-preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "http-1.2": head(b"GET / HTTP/1.2", b"Host: h"),
+    "two-spaces": head(b"GET  / HTTP/1.1", b"Host: h"),
+    "tab-in-line": head(b"GET\t/\tHTTP/1.1", b"Host: h"),
+    "space-in-target": head(b"GET /a b HTTP/1.1", b"Host: h"),
+    "fragment": head(b"GET http://h/#f HTTP/1.1", b"Host: h"),
+    "userinfo": head(b"GET http://u:p@h/ HTTP/1.1", b"Host: h"),
+    "scheme-ftp": head(b"GET ftp://h/ HTTP/1.1", b"Host: h"),
+    "client-hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "socks5": b"\x05\x01\x00",
+    # smuggling: which of the two counts?
+    "smuggle-cl.te": post(b"Content-Length: 44", TE, body=SMUGGLED),
+    "smuggle-te.cl": post(TE, b"Content-Length: 4", body=b"5c\r\nGPOST / HTTP/1.1\r\n\r\n0\r\n\r\n"),
+    "smuggle-te.te-x": post(TE, b"Transfer-Encoding: x", body=SMUGGLED),
+    "smuggle-te.te-case": post(TE, b"Transfer-encoding: cow", body=SMUGGLED),
+    "smuggle-te.te-identity": post(b"Transfer-Encoding: chunked, identity", body=SMUGGLED),
+    "smuggle-te-identity-first": post(b"Transfer-Encoding: identity, chunked", body=SMUGGLED),
+    "smuggle-te-xchunked": post(b"Transfer-Encoding: xchunked", CL5, body=SMUGGLED),
+    "smuggle-te-space-colon": post(b"Transfer-Encoding : chunked", CL5, body=SMUGGLED),
+    "smuggle-te-leading-space": head(b"POST http://h/ HTTP/1.1", b" Transfer-Encoding: chunked",
+                                     b"Host: h", CL5) + SMUGGLED,
+    "smuggle-te-fold": post(b"Transfer-Encoding:\r\n chunked", CL5, body=SMUGGLED),
+    "smuggle-te-fold-before": post(b"X: y\r\n Transfer-Encoding: chunked", CL5, body=SMUGGLED),
+    "smuggle-te-tab": post(b"Transfer-Encoding:\tchunked", CL5, body=SMUGGLED),
+    "smuggle-te-vtab": post(b"Transfer-Encoding:\x0bchunked", CL5, body=SMUGGLED),
+    "smuggle-te-ff": post(b"Transfer-Encoding: chunked\x0c", CL5, body=SMUGGLED),
+    "smuggle-te-nul": post(b"Transfer-Encoding: chunked\x00", CL5, body=SMUGGLED),
+    "smuggle-te-cr": post(b"Transfer-Encoding: chunked\rX: y", CL5, body=SMUGGLED),
+    "smuggle-te-lf": post(b"X: y\nTransfer-Encoding: chunked", CL5, body=SMUGGLED),
+    "smuggle-te-nbsp": post(b"Transfer-Encoding: chunked\xa0", CL5, body=SMUGGLED),
+    "smuggle-te-quoted": post(b'Transfer-Encoding: "chunked"', CL5, body=SMUGGLED),
+    "smuggle-te-parameter": post(b"Transfer-Encoding: chunked;q=0.5", CL5, body=SMUGGLED),
+    "smuggle-te-comma": post(b"Transfer-Encoding: ,chunked,", CL5, body=SMUGGLED),
+    "smuggle-te-twice": post(TE, TE, body=SMUGGLED),
+    "smuggle-te-underscore": post(b"Transfer_Encoding: chunked", CL5, body=b"hello"),
+    "smuggle-te-1.0": head(b"POST http://h/ HTTP/1.0", b"Host: h", TE, b"Connection: keep-alive") + SMUGGLED,
+    "smuggle-te-gzip": post(b"Transfer-Encoding: gzip, chunked", body=SMUGGLED),
+    "smuggle-te-empty": post(b"Transfer-Encoding:", CL5, body=SMUGGLED),
+    "smuggle-cl.0": post(b"Content-Length: 38", body=SMUGGLED),
+    "smuggle-0.cl": get(b"Expect: y 100-continue", b"Content-Length: 38") + SMUGGLED,
+    "smuggle-expect": post(b"Expect:\t100-continue", b"Content-Length: 38", body=SMUGGLED),
+    "smuggle-cl-twice": post(CL5, b"Content-Length: 6", body=b"hello!"),
+    "smuggle-cl-twice-equal": post(CL5, b"content-length: 05", body=b"hello"),
+    "smuggle-cl-list": post(b"Content-Length: 5, 6", body=b"hello!"),
+    "smuggle-cl-empty": post(b"Content-Length:", CL5, body=b"hello"),
+    "smuggle-cl-plus": post(b"Content-Length: +5", body=b"hello"),
+    "smuggle-cl-hex": post(b"Content-Length: 0x5", body=b"hello"),
+    "smuggle-cl-2-64": post(b"Content-Length: 18446744073709551621", body=b"hello"),
+    "smuggle-cl-2-32": post(b"Content-Length: 4294967301", body=b"hello"),
+    "smuggle-cl-space": post(b"Content-Length: 5 5", body=b"hello"),
+    "smuggle-cl-space-colon": post(b"Content-Length : 5", body=b"hello"),
+    "smuggle-cl-connection": post(CL5, b"Connection: content-length", body=b"hello"),
+    "smuggle-te-connection": post(TE, b"Connection: transfer-encoding", body=SMUGGLED),
+    "smuggle-empty-name": post(b": x", CL5, body=b"hello"),
+    "smuggle-no-colon": post(b"Content-Length", TE, body=SMUGGLED),
+    "smuggle-connect-body": connect(b"h:80", b"Content-Length: 36") + SMUGGLED,
+    "smuggle-connect-te": connect(b"h:80", TE) + SMUGGLED,
+    "smuggle-crlf-in-target": head(b"GET http://h/%0d%0aX:%20y HTTP/1.1", b"Host: h"),
+    "smuggle-crlf-in-host": head(b"GET http://h%0d%0a/ HTTP/1.1", b"Host: h"),
+    "smuggle-get-body": get(b"Content-Length: 38") + SMUGGLED,
+    "smuggle-lf-head": b"GET / HTTP/1.1\nHost: h\n\n",
+    "smuggle-upgrade-body": post(CL5, b"Connection: upgrade", b"Upgrade: x", body=b"hello"),
+    # Host
+    "host-missing": head(b"GET / HTTP/1.1"),
+    "host-twice": head(b"GET / HTTP/1.1", b"Host: a", b"Host: b"),
+    "host-differs": head(b"GET http://a/ HTTP/1.1", b"Host: b"),
+    "host-empty": head(b"GET http://a/ HTTP/1.1", b"Host:"),
+    "host-list": head(b"GET / HTTP/1.1", b"Host: a, b"),
+    "host-port-junk": head(b"GET / HTTP/1.1", b"Host: a:80x"),
+    "host-userinfo": head(b"GET / HTTP/1.1", b"Host: a@b"),
+    "host-fold": head(b"GET / HTTP/1.1", b"Host:\r\n a"),
+    "host-octal": head(b"GET / HTTP/1.1", b"Host: 0177.1"),
+    # FAILURES 11, 13
+    "connection-names-itself": get(b"Connection: connection, close, connection"),
+    "connection-names-all": get(b"Connection: host, via, cookie, te, x", b"Via: 1.1 a", b"Cookie: b", b"X: y"),
+    "connection-list": get(b"Connection: " + b",".join(b"a%d" % i for i in range(100)), b"a7: 1"),
+}
+
+OK = b"HTTP/1.1 200 OK"
+RESPONSES = {
+    "ok-length": head(OK, b"Content-Length: 5", b"Content-Type: text/plain") + b"hello",
+    "ok-chunked": head(OK, TE) + b"5\r\nhello\r\n0\r\n\r\n",
+    "ok-close": head(OK, b"Connection: close") + b"hello",
+    "ok-1.0": head(b"HTTP/1.0 200 OK", b"Server: x") + b"hello",
+    "ok-1.0-keep": head(b"HTTP/1.0 200 OK", b"Connection: keep-alive", b"Content-Length: 0"),
+    "ok-server": head(OK, b"Date: Mon, 27 Jul 2009 12:28:53 GMT", b"Server: Apache", b"ETag: \"a-b\"",
+                      b"Set-Cookie: a=b; Path=/", b"Set-Cookie: c=d", b"Content-Length: 0",
+                      b"Keep-Alive: timeout=5, max=100", b"Connection: Keep-Alive"),
+    "no-reason": head(b"HTTP/1.1 404 ", b"Content-Length: 0"),
+    "no-reason-no-space": head(b"HTTP/1.1 404", b"Content-Length: 0"),
+    "reason-octets": head(b"HTTP/1.1 404 Nicht \xfcblich\t ", b"Content-Length: 0"),
+    "continue": head(b"HTTP/1.1 100 Continue"),
+    "early-hints": head(b"HTTP/1.1 103 Early Hints", b"Link: </a>; rel=preload"),
+    "switching": head(b"HTTP/1.1 101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: websocket",
+                      b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    "no-content": head(b"HTTP/1.1 204 No Content", CL5),
+    "not-modified": head(b"HTTP/1.1 304 Not Modified", b"Content-Length: 1234"),
+    "connect-200": head(b"HTTP/1.0 200 Connection established", b"Proxy-agent: x"),
+    "connect-407": head(b"HTTP/1.1 407 x", b"Proxy-Authenticate: Negotiate", b"Proxy-Authenticate: Basic realm=\"a\"",
+                        b"Content-Length: 0"),
+    "proxy-status": head(b"HTTP/1.1 502 Bad Gateway", b"Proxy-Status: a; error=dns_error", b"Content-Length: 0"),
+    "space-before-colon": head(OK, b"Content-Length : 5", b"X\t: y"),
+    "fold": head(OK, b"X: a", b" b", b"\tc", b"Content-Length: 0"),
+    "fold-empty": head(OK, b"X:", b" ", b" a", b"Content-Length: 0"),
+    "fold-length": head(OK, b"Content-Length:", b" 5"),
+    "fold-first": head(OK, b" X: y"),
+    "cl-and-te": head(OK, CL5, TE),
+    "cl-twice": head(OK, CL5, b"Content-Length: 6"),
+    "cl-equal": head(OK, CL5, b"X: y", b"Content-Length: 5, 05"),
+    "cl-junk": head(OK, b"Content-Length: 5x"),
+    "cl-huge": head(OK, b"Content-Length: 18446744073709551616"),
+    "te-gzip": head(OK, b"Transfer-Encoding: gzip"),
+    "te-gzip-chunked": head(OK, b"Transfer-Encoding: gzip, chunked"),
+    "te-identity": head(OK, b"Transfer-Encoding: identity"),
+    "te-twice": head(OK, TE, TE),
+    "te-1.0": head(b"HTTP/1.0 200 OK", TE),
+    "te-empty-elements": head(OK, b"Transfer-Encoding: ,, chunked ,"),
+    "status-99": head(b"HTTP/1.1 099 x"),
+    "status-600": head(b"HTTP/1.1 600 x"),
+    "status-2-32": head(b"HTTP/1.1 4294967496 x"),
+    "http-2": head(b"HTTP/2.0 200 OK"),
+    "icy": head(b"ICY 200 OK"),
+    "lf-only": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+    "bare-cr": head(OK, b"X: a\rb"),
+    "nul": head(OK, b"X: a\x00b"),
+    "split-header": head(OK, b"X: a\r\nSet-Cookie: b\r\nContent-Length: 0"),
+    "two-responses": head(OK, b"Content-Length: 0") * 2,
+    "html": b"<html><body>hello</body></html>",
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "connection-names-itself": head(OK, b"Connection: connection, x, x", b"X: 1", b"Content-Length: 0"),
+    "many-fields": head(OK, *[b"F%d: %d" % (i, i) for i in range(60)]),
+    "long-value": head(OK, b"X: " + b"v" * 3000),
+}
+
+END = b"0\r\n\r\n"
+CHUNKED = {
+    "empty": END,
+    "one": b"5\r\nhello\r\n" + END,
+    "several": b"1\r\na\r\n0A\r\n0123456789\r\n3\r\n\r\nx\r\n" + END,
+    "upper-case": b"1A\r\n" + b"x" * 26 + b"\r\n" + END,
+    "leading-zeros": b"0000000000000001\r\nx\r\n000\r\n\r\n",
+    "seventeen-digits": b"00000000000000001\r\nx\r\n" + END,
+    "then-more": END + b"GET / HTTP/1.1\r\n\r\n",
+    "max-size": b"7fffffffffffffff\r\nx",
+    "over-max": b"8000000000000000\r\nx",
+    "2-64": b"10000000000000000\r\nx",
+    "negative": b"-1\r\nx",
+    "0x": b"0x5\r\nhello\r\n" + END,
+    "space-before": b" 5\r\nhello\r\n" + END,
+    "space-after": b"5 \r\nhello\r\n" + END,
+    "underscore": b"1_0\r\nx",
+    "no-digits": b"\r\nx",
+    "junk-tail": b"5x\r\nhello\r\n" + END,
+    "extension": b"5;a=b;c=\"d\\\"e\";f\r\nhello\r\n0;g\r\n\r\n",
+    "extension-blanks": b"5 ; a\t=\tb ;c\r\nhello\r\n" + END,
+    "extension-empty": b"5;\r\nhello\r\n" + END,
+    "extension-long": b"5;" + b"a" * 5000 + b"\r\nhello\r\n" + END,
+    "extension-limit": b"5;" + b"a" * 4095 + b"\r\nhello\r\n" + END,
+    # a line end that one reader sees and the other does not
+    "term.ext": b"2;\nxx\r\n4c\r\n0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n0\r\n\r\n",
+    "ext.term": b"2;\r\nxx\r\n4c\r\n0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n0\r\n\r\n",
+    "term.spill": b"5\r\nhelloXX0\r\n\r\n",
+    "spill.term": b"5\r\nhello\n" + END,
+    "one.two": b"5\r\nhello\r0\r\n\r\n",
+    "two.one": b"5\r\nhello\r\n\n" + END,
+    "zero.two": b"5\r\nhello0\r\n\r\n",
+    "quoted-crlf": b"5;a=\"\r\nhello\r\n0\r\n\r\n",
+    "quoted-pair-crlf": b"5;a=\"\\\r\n\"\r\nhello\r\n" + END,
+    "bare-lf-size": b"5\nhello\r\n" + END,
+    "bare-cr-size": b"5\rhello\r\n" + END,
+    "bare-lf-data": b"5\r\nhello\n" + END,
+    "bare-lf-last": b"5\r\nhello\r\n0\n\n",
+    "nul-extension": b"5;a\x00\r\nhello\r\n" + END,
+    "trailers": b"5\r\nhello\r\n0\r\nA: 1\r\nb:2\r\n\r\n",
+    "trailers-framing": b"0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: x\r\nok: 1\r\n\r\n",
+    "trailers-fold": b"0\r\nA: 1\r\n 2\r\n\r\n",
+    "trailers-space-colon": b"0\r\nA : 1\r\n\r\n",
+    "trailers-lf": b"0\r\nA: 1\n\r\n",
+    "trailers-request": b"0\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n",
+    "trailers-many": b"0\r\n" + b"a: b\r\n" * 100 + b"\r\n",
+    "cut-in-size": b"5\r\nhello\r\n1",
+    "cut-in-data": b"5\r\nhel",
+    "many": b"1\r\nx\r\n" * 300 + END,
+}
+
+URLS = """
+a
+example.com
+EXAMPLE.com.
+example.com:443
+a.b:0
+a.b:65535
+a.b:65536
+a.b:+80
+a.b:80x
+a.b:4294967376
+a.b:
+:80
+a_b-c.d
+a..b
+.a
+a b
+a,b
+a@b
+u:p@a:80
+%65xample%2ecom
+a%00
+a%2fb
+a%0d%0ab
+a%c3%bc
+127.0.0.1
+127.1
+0x7f.1
+0x7f000001
+017700000001
+2130706433
+0177.0.0.01
+1.2.3.4.
+1.2.3.256
+1.2.3.4.5
+256.1
+4294967296
+0x
+0x1ffffffff
+08.1
+a.0x1
+example.com.1
+169.254.43518
+0xa9fea9fe
+[::1]
+[::1]:443
+[0:0:0:0:0:0:0:1]
+[::ffff:127.0.0.1]
+[::ffff:7f00:1]
+[64:ff9b::a9fe:a9fe]
+[fe80::1%25eth0]
+[fe80::1%eth0]
+[::1
+::1
+[]
+[a]
+[::127.0.0.1]
+[1:2:3:4:5:6:7:8]
+[1:2:3:4:5:6:7:8:9]
+b\u00fccher.example
+B\u00dcCHER.example
+\uff11\uff12\uff17.\uff10.\uff10.\uff11
+127\u30020\u30020\u30021
+fa\u00df.de
+a\uff20b
+xn--bcher-kva.example
+/
+/a/../%2F//b?c=/?&d
+/a#b
+//a@b/
+*
+?
+http://a
+http://a/
+http://a:80/b?c
+HTTPS://A:8443/
+http://a?b
+http://a#b
+http://u:p@a/
+http://[::1]:80/
+http://0x7f.1/
+http://a/?http://b@c/
+http:///
+http://
+http:/a
+http:a
+https://a:0/
+ftp://a/
+ws://a/
+a:80
+://a
+""".strip("\n").split("\n")
+
+
+def url_seeds():
+    seeds = {"%02d" % i: u.encode() for i, u in enumerate(URLS)}
+    seeds["latin1"] = b"b\xfccher.example"
+    seeds["overlong"] = b"\xc0\xae.example"
+    seeds["nul"] = b"a\x00b"
+    seeds["long-label"] = b"a" * 64 + b".b"
+    seeds["long-name"] = b"a.b" * 90
+    return seeds
+
+
+def write(folder, seeds):
+    where = HERE / folder
+    where.mkdir(parents=True, exist_ok=True)
+    for old in where.glob("seed-*"):
+        old.unlink()
+    for name, data in seeds.items():
+        (where / ("seed-" + name)).write_bytes(data)
+    print(folder, len(seeds), sum(map(len, seeds.values())), "bytes")
+
+
+if __name__ == "__main__":
+    write("request", REQUESTS)
+    write("response", RESPONSES)
+    write("chunked", CHUNKED)
+    write("url", url_seeds())
