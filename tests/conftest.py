@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import DnsServer, Ginnel, HttpOrigin, NetNs, Origin, binary, have_ipv6, scope
+from harness import DnsServer, Ginnel, HttpOrigin, NetNs, Origin, binary, have_ipv6, request, scope
 
 _shared = {}
 
@@ -57,11 +57,15 @@ def shared_proxy(key, config=None):
 
 
 def _checked(ginnel):
-    """Blames the test during which a shared proxy died or complained."""
+    """Blames the test during which a shared proxy died or complained. A process takes a while to die, so it is asked."""
     yield ginnel
-    if not ginnel.alive():
-        raise AssertionError(f"ginnel died with {ginnel.process.returncode} during this test:\n{ginnel.stderr()[-6000:]}")
-    ginnel.check_log()
+    try:
+        with ginnel.client() as client:
+            assert client.ask(request("GET", "/healthz", host="localhost")).status == 200
+        ginnel.check_log()
+    except (AssertionError, OSError) as error:
+        ginnel.kill()
+        raise AssertionError(f"ginnel is not well after this test ({error}); its log:\n{ginnel.stderr()[-6000:]}") from None
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ def proxy():
 
 
 @pytest.fixture
-def single(request):
+def single():
     """A shared proxy with one worker, so that every connection meets the same pool and cache."""
     yield from _checked(shared_proxy("single", {"workers": 1}))
 

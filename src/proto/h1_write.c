@@ -91,11 +91,11 @@ static void put_field(struct writer *w, struct slice name, struct slice value)
 
 /* --- fields ------------------------------------------------------------------------------------------ */
 
-static void put_length(struct writer *w, uint64_t length)
+static void put_length(struct writer *w, struct slice name, uint64_t length)
 {
-    put(w, SLICE("Content-Length: "));
-    put_number(w, length);
-    put(w, SLICE("\r\n"));
+    char digits[20];
+
+    put_field(w, name, slice_of(digits, num_put_dec(digits, length)));
 }
 
 /* RFC 9112 6.2, 6.3: a Content-Length leaves only if it is the framing, or where no content follows whatever it
@@ -117,12 +117,12 @@ static void put_fields(struct writer *w, const struct head *h, const struct h1_o
         if (f->id != HDR_CONTENT_LENGTH || keeps_length(h, o)) {
             put_field(w, f->name, f->value);
         } else if (length_due) {
-            put_length(w, h->length);
+            put_length(w, f->name, h->length);
             length_due = false;
         }
     }
     if (length_due)
-        put_length(w, h->length);
+        put_length(w, hdr_name(HDR_CONTENT_LENGTH), h->length);
     if (o->framing == H1_FRAME_CHUNKED)
         put(w, SLICE("Transfer-Encoding: chunked\r\n"));
 }

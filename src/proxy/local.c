@@ -117,7 +117,15 @@ static enum body_form body_form_of(const struct head *request)
     return best;
 }
 
-static struct slice body_json(struct arena *a, int status, const struct end_info *e, const char *detail)
+/* What a body tells. All of it is text of ours, but for the target: a normalised host, which has no byte that HTML or JSON minds. */
+struct refusal {
+    int status;
+    const struct end_info *end;
+    const char *detail;
+    struct slice target; /* host:port; empty when there is none */
+};
+
+static struct slice body_json(struct arena *a, const struct refusal *r)
 {
     struct json j;
     char *p = arena_alloc(a, LOCAL_BODY_MAX);
@@ -126,35 +134,48 @@ static struct slice body_json(struct arena *a, int status, const struct end_info
         return SLICE_NONE;
     json_init(&j, p, LOCAL_BODY_MAX - 1);
     json_open(&j, '{');
-    json_ku64(&j, "status", (uint64_t)status);
-    json_kstr(&j, "error", slice_str(e->proxy_status));
-    json_kstr(&j, "reason", slice_str(e->token));
-    json_kstr(&j, "detail", slice_str(detail));
+    json_ku64(&j, "status", (uint64_t)r->status);
+    json_kstr(&j, "error", slice_str(r->end->proxy_status));
+    json_kstr(&j, "reason", slice_str(r->end->token));
+    json_kstr(&j, "detail", slice_str(r->detail));
+    if (r->target.n)
+        json_kstr(&j, "target", r->target);
     json_close(&j, '}');
     p[j.n] = '\n';
     return slice_of(p, j.n + 1);
 }
 
-static struct slice body_make(struct arena *a, enum body_form form, int status, const struct end_info *e, const char *detail)
+static struct slice body_html(struct arena *a, const struct refusal *r)
 {
-    const char *reason = status_reason(status);
+    const char *reason = status_reason(r->status);
 
-    /* All four parts are texts of ours. */
+    return arena_printf(a,
+                        "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n"
+                        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}"
+                        "</style>\n<h1>%d %s</h1>\n<p>The proxy could not pass this request on%s" SLICE_FMT ": %s.</p>\n"
+                        "<p><small>ginnel: %s (%s)</small></p>\n",
+                        r->status, reason, r->status, reason, r->target.n ? " to " : "", SLICE_ARG(r->target), r->detail,
+                        r->end->token, r->end->proxy_status);
+}
+
+static struct slice body_text(struct arena *a, const struct refusal *r)
+{
+    return arena_printf(a, "%d %s\nThe proxy could not pass this request on%s" SLICE_FMT ": %s.\nginnel: %s (%s)\n", r->status,
+                        status_reason(r->status), r->target.n ? " to " : "", SLICE_ARG(r->target), r->detail, r->end->token,
+                        r->end->proxy_status);
+}
+
+static struct slice body_make(struct arena *a, enum body_form form, const struct refusal *r)
+{
     switch (form) {
     case BODY_JSON:
-        return body_json(a, status, e, detail);
+        return body_json(a, r);
     case BODY_HTML:
-        return arena_printf(a,
-                            "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n"
-                            "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}"
-                            "</style>\n<h1>%d %s</h1>\n<p>The proxy could not pass this request on: %s.</p>\n"
-                            "<p><small>ginnel: %s (%s)</small></p>\n",
-                            status, reason, status, reason, detail, e->token, e->proxy_status);
+        return body_html(a, r);
     case BODY_TEXT:
         break;
     }
-    return arena_printf(a, "%d %s\nThe proxy could not pass this request on: %s.\nginnel: %s (%s)\n", status, reason, detail,
-                        e->token, e->proxy_status);
+    return body_text(a, r);
 }
 
 static struct slice body_type(enum body_form form)
@@ -242,14 +263,18 @@ int local_error(struct xchg *x, enum end_reason reason, const char *detail, stru
 {
     const struct end_info *e = end_info(reason);
     enum body_form form = body_form_of(x->req->head);
+    struct refusal r = {.status = e->status, .end = e, .detail = detail ? detail : e->text, .target = SLICE("")};
     struct slice body;
     struct head *h;
 
-    if (!detail)
-        detail = e->text;
-    body = body_make(&x->arena, form, e->status, e, detail);
+    if (x->req->head && x->rec.host.n)
+        r.target = arena_printf(&x->arena, x->req->head->auth.kind == HOST_IPV6 ? "[" SLICE_FMT "]:%u" : SLICE_FMT ":%u",
+                                SLICE_ARG(x->rec.host), x->rec.port);
+    if (!r.target.p)
+        return ERR_NOMEM;
+    body = body_make(&x->arena, form, &r);
     h = body.p ? head_new(x, e->status, body_type(form), body.n) : NULL;
-    if (!h || add(x, h, "Proxy-Status", proxy_status(x, e, detail)) < 0)
+    if (!h || add(x, h, "Proxy-Status", proxy_status(x, e, r.detail)) < 0)
         return ERR_NOMEM;
     if (e->status == 503 && add(x, h, "Retry-After", SLICE("1")) < 0)
         return ERR_NOMEM;

@@ -16,9 +16,9 @@ static enum xstep answered(struct xchg *x)
         q->resolved = true;
         return STEP_POLICY;
     case RESOLVE_NXDOMAIN:
-        return xchg_fail(x, END_DNS_ERROR, "the name does not exist");
+        return xchg_fail(x, END_DNS_ERROR, "the name does not resolve: it does not exist");
     case RESOLVE_NODATA:
-        return xchg_fail(x, END_DNS_ERROR, "the name has no address");
+        return xchg_fail(x, END_DNS_ERROR, "the name does not resolve: it has no address");
     case RESOLVE_FAILED:
         return xchg_fail(x, END_DNS_ERROR, "the resolver failed");
     case RESOLVE_TIMEOUT:

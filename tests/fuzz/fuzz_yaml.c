@@ -3,10 +3,9 @@
  * have a text, and a place unless they are about the file as a whole.
  */
 #include "app/conf.h"
-#include "base/check.h"
-#include "base/err.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+#include "base/err.h"
+#include "fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
