@@ -52,7 +52,8 @@ struct resolve_answer {
     struct addr addrs[RESOLVE_MAX_ADDRS]; /* port 0; families alternate, AUTO: IPv6 first; PREFER_4: all of IPv4 first */
 };
 
-/* conf is copied. board and helpers are borrowed; helpers may be NULL unless conf->system. */
+/* conf is copied; of its servers the first eight are used. board and helpers are borrowed; helpers may be NULL unless conf->system.
+ * The C library applies a search list of its own. ERR_SYNTAX, ERR_RANGE: a server's address; ERR_NOMEM. */
 int resolver_new(struct loop *loop, struct board *board, struct helper_pool *helpers, const struct resolve_conf *conf,
                  struct resolver **ret_resolver) MUST_USE;
 /* Outstanding requests must have been cancelled. */

@@ -7,7 +7,6 @@
 #include "io/resolve_dns.h"
 
 #include "base/check.h"
-#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "io/resolve_msg.h"
@@ -28,6 +27,8 @@ enum {
     RCODE_NOTIMP = 4,
     RCODE_REFUSED = 5,
 };
+
+_Static_assert(RESOLVE_SOCKS_MAX >= 2 * RESOLVE_DNS_SERVERS, "a server has two sockets");
 
 #define DNS_MAGIC   0xd2500001u
 #define QUERY_MAGIC 0xd2500002u

@@ -6,9 +6,14 @@
 #include "io/resolve_facts.h"
 
 #include "base/check.h"
-#include "base/err.h"
 
-enum { PENALTY_KEY = RESOLVE_NAME_MAX + 16 };
+enum {
+    PENALTY_KEY = RESOLVE_NAME_MAX + 16,                /* name, address */
+    FACT_KEY = RESOLVE_NAME_MAX + 1 + sizeof(uint32_t), /* name, family mode, source */
+};
+
+_Static_assert((int)PENALTY_KEY <= (int)BOARD_KEY_MAX && (int)FACT_KEY <= (int)BOARD_KEY_MAX,
+               "keys fit the board");
 
 /* ---- addresses in order ---- */
 
@@ -124,9 +129,8 @@ void resolve_facts_order(const struct resolve_facts *f, struct slice name, struc
 
 /* ---- facts on the board ---- */
 
-/* name, family mode, source: a fact of another mode or of another server is no answer. */
-static struct slice fact_key(const struct resolve_facts *f, struct slice name,
-                             char out[BOARD_KEY_MAX])
+/* A fact of another mode or of another server is no answer. */
+static struct slice fact_key(const struct resolve_facts *f, struct slice name, char out[FACT_KEY])
 {
     memcpy(out, name.p, name.n);
     out[name.n] = (char)f->family;
@@ -138,7 +142,7 @@ void resolve_facts_put(const struct resolve_facts *f, struct slice name,
                        const struct resolve_answer *a, uint64_t ttl_ms)
 {
     uint8_t v[RESOLVE_FACT_MAX];
-    char key[BOARD_KEY_MAX];
+    char key[FACT_KEY];
     size_t n = 0;
 
     v[n++] = (uint8_t)a->status;
@@ -162,7 +166,7 @@ bool resolve_facts_get(const struct resolve_facts *f, struct slice name,
                        struct resolve_answer *ret_answer)
 {
     uint8_t v[RESOLVE_FACT_MAX];
-    char key[BOARD_KEY_MAX];
+    char key[FACT_KEY];
     size_t n, at = 3;
 
     if (!board_get(f->board, BOARD_DNS, fact_key(f, name, key), f->loop->now_ms, v, sizeof(v), &n))

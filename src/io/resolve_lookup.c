@@ -6,7 +6,6 @@
 #include "io/resolve_lookup.h"
 
 #include "base/check.h"
-#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "io/resolve_system.h"

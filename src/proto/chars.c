@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* chars: the table of byte classes, drawn as sixteen rows of sixteen bytes. Every scanner of the codec
- * reads it; no other place in this folder may have an opinion about what a byte is. It never changes.
+/* chars: the table of byte classes, drawn as sixteen rows of sixteen bytes. Every scanner of the
+ * codec reads it; no other place in this folder may have an opinion about what a byte is. It never
+ * changes.
  */
 #include "proto/chars.h"
 

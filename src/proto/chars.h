@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* chars: the byte classes of HTTP, one table of bits for all 256 bytes, and the loops that run over it. Bytes are octets,
- * never characters of a locale (C1). Thread: any. */
+/* chars: the byte classes of HTTP, one table of bits for all 256 bytes, and the loops that run over
+ * it. Bytes are octets, never characters of a locale (C1). Thread: any. */
 #ifndef PROTO_CHARS_H
 #define PROTO_CHARS_H
 
@@ -9,10 +9,10 @@
 #include <stdint.h>
 
 enum {
-    CHARS_TOKEN = 1,   /* tchar (RFC 9110 5.6.2): methods, field names, codings */
-    CHARS_TARGET = 2,  /* VCHAR and 0x80-0xFF: a request target */
-    CHARS_VALUE = 4,   /* HTAB, SP, VCHAR, 0x80-0xFF: field values, reason phrases */
-    CHARS_BLANK = 8,   /* SP and HTAB, nothing else */
+    CHARS_TOKEN = 1,  /* tchar (RFC 9110 5.6.2): methods, field names, codings */
+    CHARS_TARGET = 2, /* VCHAR and 0x80-0xFF: a request target */
+    CHARS_VALUE = 4,  /* HTAB, SP, VCHAR, 0x80-0xFF: field values, reason phrases */
+    CHARS_BLANK = 8,  /* SP and HTAB, nothing else */
     CHARS_DIGIT = 16,
     CHARS_HEX = 32,
     CHARS_NAME = 64,   /* a host name as we write it: lower-case letters, digits, '-', '_', '.' */
@@ -34,7 +34,8 @@ static inline const char *chars_skip(const char *p, const char *end, unsigned cl
     return p;
 }
 
-/* True when one of eight bytes is below `min` (at most 0x80) or is DEL. Bytes from 0x80 up are neither. */
+/* True when one of eight bytes is below `min` (at most 0x80) or is DEL. Bytes from 0x80 up are
+ * neither. */
 static inline bool chars_any_below(const char *p, uint8_t min)
 {
     const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* h1_body: finds the content among the bytes that follow a head. Called by the h1 mux for every read of a
- * message's body, on the worker's thread. It copies nothing but trailers. Chunk lines are taken apart byte by
- * byte, in a loop and never by recursion (FAILURES 9); whatever is odd in one is refused, in requests and
- * responses alike, since two readers that differ here see different messages (FAILURES 7, 8).
+/* h1_body: finds the content among the bytes that follow a head. Called by the h1 mux for every
+ * read of a message's body, on the worker's thread. It copies nothing but trailers. Chunk lines are
+ * taken apart byte by byte, in a loop and never by recursion (FAILURES 9); whatever is odd in one
+ * is refused, in requests and responses alike, since two readers that differ here see different
+ * messages (FAILURES 7, 8).
  */
 #include "proto/h1_body.h"
 
@@ -10,16 +11,16 @@
 #include "proto/chars.h"
 
 enum {
-    SIZE_DIGITS_MAX = 16,   /* so that no shift is lost (FAILURES 6) */
-    EXT_BYTES_MAX = 4096,   /* in a message; an endless extension is no content */
+    SIZE_DIGITS_MAX = 16, /* so that no shift is lost (FAILURES 6) */
+    EXT_BYTES_MAX = 4096, /* in a message; an endless extension is no content */
 };
 
 enum chunk_state {
     CH_SIZE = 0,
-    CH_AFTER_SIZE,    /* blanks behind the size: only ';' may follow */
+    CH_AFTER_SIZE, /* blanks behind the size: only ';' may follow */
     CH_EXT_NAME_START,
     CH_EXT_NAME,
-    CH_AFTER_NAME,    /* blanks behind a name: '=' or ';' */
+    CH_AFTER_NAME, /* blanks behind a name: '=' or ';' */
     CH_EXT_VALUE_START,
     CH_EXT_VALUE,
     CH_QUOTED,
@@ -29,7 +30,7 @@ enum chunk_state {
     CH_DATA,
     CH_DATA_CR,
     CH_DATA_LF,
-    CH_LAST,          /* behind the last chunk's line */
+    CH_LAST, /* behind the last chunk's line */
     CH_LAST_LF,
     CH_TRAILERS,
     CH_COUNT
@@ -67,10 +68,10 @@ static enum parse go(struct h1_body *b, struct input *in, enum chunk_state next)
     return PARSE_MORE;
 }
 
-/* --- chunk size and extensions (RFC 9112 7.1, 7.1.1) ------------------------------------------------ */
+/* --- chunk size and extensions (RFC 9112 7.1, 7.1.1) ---------------------- */
 
-/* At a byte that is neither the end of the line nor part of an extension. LF alone would be an end to a reader
- * less strict than us. */
+/* At a byte that is neither the end of the line nor part of an extension. LF alone would be an end
+ * to a reader less strict than us. */
 static enum parse fail_in_line(struct h1_body *b, char c, enum h1_fault fault)
 {
     return fail(b, c == '\n' ? H1_BARE_LF : fault);
@@ -81,8 +82,8 @@ static unsigned hex_value(char c)
     return c <= '9' ? (unsigned)(c - '0') : (unsigned)(slice_lower(c) - 'a') + 10;
 }
 
-/* Where a size, a name or a value may end: at the line's end, at the next extension, or at blanks that lead
- * to one. */
+/* Where a size, a name or a value may end: at the line's end, at the next extension, or at blanks
+ * that lead to one. */
 static enum parse ext_next(struct h1_body *b, struct input *in, enum chunk_state blank,
                            enum h1_fault fault)
 {
@@ -201,7 +202,7 @@ static enum parse ch_size_lf(struct h1_body *b, struct input *in)
     return go(b, in, b->left ? CH_DATA : CH_LAST);
 }
 
-/* --- behind the content ------------------------------------------------------------------------------ */
+/* --- behind the content --------------------------------------------------- */
 
 static enum parse ch_data_cr(struct h1_body *b, struct input *in)
 {
@@ -218,9 +219,9 @@ static enum parse ch_last(struct h1_body *b, struct input *in)
 {
     if (*in->p == '\r')
         return go(b, in, CH_LAST_LF);
-    CHECK(b->arena);
-    b->trailer_parser = h1_parser_new(
-        b->arena, b->response ? H1_RESPONSE_TRAILERS : H1_REQUEST_TRAILERS, &b->limits);
+    if (b->arena)
+        b->trailer_parser = h1_parser_new(
+            b->arena, b->response ? H1_RESPONSE_TRAILERS : H1_REQUEST_TRAILERS, &b->limits);
     if (!b->trailer_parser)
         return fail(b, H1_NO_MEMORY);
     b->state = CH_TRAILERS;
@@ -255,15 +256,15 @@ static enum parse ch_trailers(struct h1_body *b, struct input *in)
 
     r = h1_parser_feed(b->trailer_parser, in->p, (size_t)(in->end - in->p), &used);
     if (r == PARSE_BAD)
-        return fail(b, h1_parser_fault(b->trailer_parser) == H1_NO_MEMORY ? H1_NO_MEMORY
-                                                                           : H1_TRAILER);
+        return fail(b,
+                    h1_parser_fault(b->trailer_parser) == H1_NO_MEMORY ? H1_NO_MEMORY : H1_TRAILER);
     in->p += used;
     if (r == PARSE_DONE)
         choose_trailers(b);
     return r;
 }
 
-/* --- feeding ------------------------------------------------------------------------------------------ */
+/* --- feeding -------------------------------------------------------------- */
 
 static const state_fn states[CH_COUNT] = {
     [CH_SIZE] = ch_size,

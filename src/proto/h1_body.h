@@ -18,7 +18,7 @@ struct h1_body {
     uint32_t ext_bytes;
     enum h1_fault fault;
     struct h1_limits limits;
-    struct arena *arena;         /* for trailers; may be set late, before the last chunk */
+    struct arena *arena;         /* for trailers; may be set late, before the last chunk; without it trailers are NO_MEMORY */
     struct h1_parser *trailer_parser;
     struct hdrs trailers;
 };

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* h1_frame: decides where a message ends. A wrong answer here is request smuggling, so every doubt in a
- * request is a refusal (C39-C43), and a response gets the repairs of RFC 9112 6.3 and no others. Called by
- * h1_parse. It must never leave a Content-Length in the list that is not the one it went by.
+/* h1_frame: decides where a message ends. A wrong answer here is request smuggling, so every doubt
+ * in a request is a refusal (C39-C43), and a response gets the repairs of RFC 9112 6.3 and no
+ * others. Called by h1_parse. It must never leave a Content-Length in the list that is not the one
+ * it went by.
  */
 #include "proto/h1_frame.h"
 
 #include "base/num.h"
 #include "proto/chars.h"
 
-/* --- Content-Length ------------------------------------------------------------------------------ */
+/* --- Content-Length ------------------------------------------------------- */
 
 /* Every element of every field, all the same number: "5, 5" is 5 (RFC 9110 8.6). Nothing empty
  * passes, or a second, different one could hide behind it (FAILURES 5). */
@@ -37,7 +38,8 @@ static enum h1_fault read_length(const struct hdrs *fields, uint64_t *ret_length
     return H1_OK;
 }
 
-/* One field, shortest digits: "007" and "5, 5" are not handed to a reader that may see them otherwise. */
+/* One field, shortest digits: "007" and "5, 5" are not handed to a reader that may see them
+ * otherwise. */
 static enum h1_fault write_length(struct head *h, struct arena *a, uint64_t length)
 {
     const struct field *f = hdrs_find(&h->fields, HDR_CONTENT_LENGTH);
@@ -53,7 +55,7 @@ static enum h1_fault write_length(struct head *h, struct arena *a, uint64_t leng
     return H1_OK;
 }
 
-/* --- Transfer-Encoding --------------------------------------------------------------------------- */
+/* --- Transfer-Encoding ---------------------------------------------------- */
 
 struct codings {
     unsigned n, n_chunked, n_empty;
@@ -102,8 +104,8 @@ static enum h1_fault request_coding(const struct hdrs *fields)
     return c.n > 1 ? H1_TE_UNKNOWN : H1_OK;
 }
 
-/* A response without a final chunked ends with the connection (RFC 9112 6.3 (4), C40). A coding other than
- * chunked is coded content, which can't be passed on when the framing is written anew. */
+/* A response without a final chunked ends with the connection (RFC 9112 6.3 (4), C40). Another
+ * coding is coded content, which can't be passed on when the framing is written anew. */
 static enum h1_fault response_coding(const struct hdrs *fields, enum h1_framing *ret_framing)
 {
     struct codings c = read_codings(fields);
@@ -117,7 +119,7 @@ static enum h1_fault response_coding(const struct hdrs *fields, enum h1_framing 
     return H1_OK;
 }
 
-/* --- both together ------------------------------------------------------------------------------- */
+/* --- both together -------------------------------------------------------- */
 
 static void set_body(struct head *h, enum h1_framing framing, uint64_t length)
 {
@@ -168,7 +170,8 @@ enum h1_fault h1_frame_request(struct head *h, struct arena *a, enum h1_framing 
     return H1_OK;
 }
 
-/* RFC 9110 8.6: a length where none may be. In a 304 or an answer to HEAD it is what the content would have. */
+/* RFC 9110 8.6: a length where none may be. In a 304 or an answer to HEAD it is what the content
+ * would have. */
 static bool length_forbidden(int status)
 {
     return status < 200 || status == 204;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* h1_parse: reads the head of an HTTP/1 message, and trailer sections, from bytes that may come in any pieces.
- * Called by the h1 mux and by h1_body on the worker's thread. One function a state; each uses the run of
- * bytes it understands and names the next state, so that where a piece ends makes no difference. Names and
- * values are copied into the arena run by run: nothing of a head points into a read buffer. It must never
- * repair a request.
+/* h1_parse: reads the head of an HTTP/1 message, and trailer sections, from bytes that may come in
+ * any pieces. Called by the h1 mux and by h1_body on the worker's thread. One function a state;
+ * each uses the run of bytes it understands and names the next state, so that where a piece ends
+ * makes no difference. Names and values are copied into the arena run by run: nothing of a head
+ * points into a read buffer. It must never repair a request.
  */
 #include "proto/h1_parse.h"
 
@@ -17,18 +17,18 @@ enum {
 };
 
 enum state {
-    ST_START = 0,   /* before a request: empty lines */
-    ST_EMPTY_LF,    /* a CR there */
+    ST_START = 0, /* before a request: empty lines */
+    ST_EMPTY_LF,  /* a CR there */
     ST_METHOD,
     ST_TARGET,
-    ST_VERSION,     /* and, in a response, the status code */
+    ST_VERSION, /* and, in a response, the status code */
     ST_AFTER_VERSION,
     ST_AFTER_STATUS,
     ST_REASON,
-    ST_LINE_LF,     /* the CR of the start line was seen */
-    ST_FIELD,       /* at the first byte of a line */
+    ST_LINE_LF, /* the CR of the start line was seen */
+    ST_FIELD,   /* at the first byte of a line */
     ST_NAME,
-    ST_AFTER_NAME,  /* blanks before the colon, responses only */
+    ST_AFTER_NAME, /* blanks before the colon, responses only */
     ST_BEFORE_VALUE,
     ST_VALUE,
     ST_VALUE_LF,
@@ -53,13 +53,13 @@ struct h1_parser {
     size_t head_n; /* bytes so far */
     size_t line_n; /* of the start line */
 
-    /* Names and values as they come. The piece in the making is the end of the text, and is all that moves
-     * when a larger text is needed; finished pieces stay where they are. */
+    /* Names and values as they come. The piece in the making is the end of the text, and is all
+     * that moves when a larger text is needed; finished pieces stay where they are. */
     char *text;
     size_t text_n, text_cap;
     size_t piece_at;
 
-    /* A field is put on the list when the first byte after its line has shown that no fold follows. */
+    /* A field is put on the list when the first byte after its line shows that no fold follows. */
     size_t name_n;   /* of the piece; 0: no field waits */
     size_t value_at; /* in the piece */
     struct head head;
@@ -82,7 +82,7 @@ const struct h1_fault_info *h1_fault_info(enum h1_fault f)
     return &faults[f];
 }
 
-/* --- helpers of the states ------------------------------------------------------------------------ */
+/* --- helpers of the states ------------------------------------------------ */
 
 static enum parse fail(struct h1_parser *p, enum h1_fault fault)
 {
@@ -114,8 +114,8 @@ static void piece_begin(struct h1_parser *p)
     p->piece_at = p->text_n;
 }
 
-/* A new text is twice the piece that moves into it, but never larger than a whole head: all of them together stay
- * below four times the head limit, however the bytes come. */
+/* A new text is twice the piece that moves into it, but never larger than a whole head: all of them
+ * together stay below four times the head limit, however the bytes come. */
 static bool text_grow(struct h1_parser *p, size_t n)
 {
     size_t need = p->text_n - p->piece_at + n;
@@ -155,8 +155,8 @@ static inline bool take(struct h1_parser *p, struct input *in, const char *end)
     return true;
 }
 
-/* The same for the start line, which has a limit of its own. Exactly as much as fits is taken, so that the
- * fault and what is known of the line do not depend on how the bytes came. */
+/* The same for the start line, which has a limit of its own. Exactly as much as fits is taken, so
+ * that the fault and what is known of the line do not depend on how the bytes came. */
 static bool take_line(struct h1_parser *p, struct input *in, const char *end)
 {
     size_t n = (size_t)(end - in->p), left = p->limits.line - p->line_n;
@@ -192,7 +192,7 @@ static enum h1_fault line_fault(const struct h1_parser *p)
     return is_response(p) ? H1_STATUS_LINE : H1_START_LINE;
 }
 
-/* --- a complete head ------------------------------------------------------------------------------ */
+/* --- a complete head ------------------------------------------------------ */
 
 static enum h1_fault fault_of_url(enum url_fault fault)
 {
@@ -213,8 +213,8 @@ static enum h1_fault fault_of_url(enum url_fault fault)
     return H1_TARGET;
 }
 
-/* The value must name a host. Behind an absolute-form target it may be empty and otherwise counts for nothing
- * (RFC 9112 3.2.2, C9). */
+/* The value must name a host. Behind an absolute-form target it may be empty and otherwise counts
+ * for nothing (RFC 9112 3.2.2, C9). */
 static enum h1_fault host_value(struct h1_parser *p, struct slice value)
 {
     struct head *h = &p->head;
@@ -249,8 +249,8 @@ static enum h1_fault host_check(struct h1_parser *p)
     return host_value(p, host->value);
 }
 
-/* An option of Connection names a field, so an honest message has no more of them than of fields; and taking them
- * out costs options times fields. */
+/* An option of Connection names a field, so an honest message has no more of them than of fields;
+ * and taking them out costs options times fields. */
 static bool options_fit(const struct h1_parser *p)
 {
     const struct hdrs *fields = &p->head.fields;
@@ -298,7 +298,7 @@ static enum parse finish(struct h1_parser *p)
     return PARSE_DONE;
 }
 
-/* --- start line ------------------------------------------------------------------------------------ */
+/* --- start line ----------------------------------------------------------- */
 
 static enum parse st_start(struct h1_parser *p, struct input *in)
 {
@@ -439,7 +439,7 @@ static enum parse st_line_lf(struct h1_parser *p, struct input *in)
     return start_line_done(p);
 }
 
-/* "HTTP/1.1 200" without the SP before an absent reason is common enough to be read (RFC 9112 4). */
+/* "HTTP/1.1 200" without the SP before an absent reason is common, and read (RFC 9112 4). */
 static enum parse st_after_status(struct h1_parser *p, struct input *in)
 {
     if (*in->p != ' ')
@@ -460,7 +460,7 @@ static enum parse st_reason(struct h1_parser *p, struct input *in)
     return line_end(p, in);
 }
 
-/* --- fields ---------------------------------------------------------------------------------------- */
+/* --- fields --------------------------------------------------------------- */
 
 static bool add_field(struct h1_parser *p)
 {
@@ -475,8 +475,8 @@ static bool add_field(struct h1_parser *p)
     return true;
 }
 
-/* A line that begins with a blank goes on with the value before it (RFC 9112 5.2). In a response the line end and the
- * blanks around it become one SP. */
+/* A line that begins with a blank goes on with the value before it (RFC 9112 5.2). In a response
+ * the line end and the blanks around it become one SP. */
 static enum parse fold(struct h1_parser *p)
 {
     struct slice value;
@@ -582,7 +582,7 @@ static enum parse st_end_lf(struct h1_parser *p, struct input *in)
     return finish(p);
 }
 
-/* --- the parser ------------------------------------------------------------------------------------ */
+/* --- the parser ----------------------------------------------------------- */
 
 static const state_fn states[ST_COUNT] = {
     [ST_START] = st_start,

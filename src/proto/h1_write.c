@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* h1_write: writes heads, chunk lines and trailers. Called by the h1 mux, which owns the queue. Every byte of a
- * start line and of a field passes a check here although the parser has made it before: rules, scripts and
- * other protocols make heads too, and a line end that slips into one is a message of somebody else's
- * (FAILURES 14, 21). It never writes a field that belongs to a connection but from struct h1_out.
+/* h1_write: writes heads, chunk lines and trailers. Called by the h1 mux, which owns the queue.
+ * Every byte of a start line and of a field passes a check here although the parser has made it
+ * before: rules, scripts and other protocols make heads too, and a line end that slips into one is
+ * a message of somebody else's (FAILURES 14, 21). It never writes a field that belongs to a
+ * connection but from struct h1_out.
  */
 #include "proto/h1_write.h"
 
@@ -18,7 +19,7 @@ struct writer {
     char buf[1024];
 };
 
-/* --- parts ------------------------------------------------------------------------------------------- */
+/* --- parts ---------------------------------------------------------------- */
 
 static void queue(struct writer *w, const char *p, size_t n)
 {
@@ -89,7 +90,7 @@ static void put_field(struct writer *w, struct slice name, struct slice value)
     put(w, SLICE("\r\n"));
 }
 
-/* --- fields ------------------------------------------------------------------------------------------ */
+/* --- fields --------------------------------------------------------------- */
 
 static void put_length(struct writer *w, struct slice name, uint64_t length)
 {
@@ -98,8 +99,8 @@ static void put_length(struct writer *w, struct slice name, uint64_t length)
     put_field(w, name, slice_of(digits, num_put_dec(digits, length)));
 }
 
-/* RFC 9112 6.2, 6.3: a Content-Length leaves only if it is the framing, or where no content follows whatever it
- * says. */
+/* RFC 9112 6.2, 6.3: a Content-Length leaves only if it is the framing, or where no content follows
+ * whatever it says. */
 static bool keeps_length(const struct head *h, const struct h1_out *o)
 {
     return h->response && o->framing == H1_FRAME_NONE;
@@ -157,7 +158,7 @@ static void put_connection(struct writer *w, const struct h1_out *o, bool te_tra
         put(w, SLICE("TE: trailers\r\n"));
 }
 
-/* --- requests ---------------------------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------- */
 
 /* Host and port from the normalised parts, brackets back on; port 0 is left out (U6). */
 static void put_authority(struct writer *w, const struct authority *auth, uint16_t port)
@@ -173,7 +174,7 @@ static void put_authority(struct writer *w, const struct authority *auth, uint16
     }
 }
 
-/* RFC 9112 3.2.2, towards a parent. "*" stood for an absolute form without a path (RFC 9112 3.2.4). */
+/* RFC 9112 3.2.2, towards a parent. "*" stood for an absolute form without a path (3.2.4). */
 static void put_absolute(struct writer *w, const struct head *h)
 {
     uint16_t usual = url_default_port(h->scheme);
@@ -218,7 +219,7 @@ int h1_write_request(struct bufq *q, const struct head *h, const struct h1_out *
     return finish(&w);
 }
 
-/* --- responses --------------------------------------------------------------------------------------- */
+/* --- responses ------------------------------------------------------------ */
 
 int h1_write_response(struct bufq *q, const struct head *h, const struct h1_out *o)
 {
@@ -238,7 +239,7 @@ int h1_write_response(struct bufq *q, const struct head *h, const struct h1_out 
     return finish(&w);
 }
 
-/* --- chunks ------------------------------------------------------------------------------------------ */
+/* --- chunks --------------------------------------------------------------- */
 
 size_t h1_write_chunk_prefix(char out[H1_CHUNK_PREFIX_MAX], uint64_t n)
 {

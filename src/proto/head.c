@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* head: the table of known field names, lists of fields, and the removal of what belongs to one connection.
- * Called by the codecs and by every step that reads or changes a head, on the worker's thread. A list of
- * fields is a list: no function here joins, sorts or merges fields (C26).
+/* head: the table of known field names, lists of fields, and the removal of what belongs to one
+ * connection. Called by the codecs and by every step that reads or changes a head, on the worker's
+ * thread. A list of fields is a list: no function here joins, sorts or merges fields (C26).
  */
 #include "proto/head.h"
 
@@ -11,7 +11,7 @@
 
 enum { FIELDS_FIRST = 16 };
 
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------- */
 
 static const struct {
     struct slice name;
@@ -22,9 +22,9 @@ static const struct {
 #include "tbl/hdr_names.h"
 };
 
-/* Where a name of n bytes with these ends (in lower case) may stand. No two known names share a slot: the
- * compiler warns of an initialiser written twice, and then the factors want changing. */
-#define SLOT(n, first, last) (((n) + (first) * 7 + (last)) & 255)
+/* Where a name of n bytes with these ends (in lower case) may stand. No two known names share a
+ * slot: the compiler warns of an initialiser written twice, and then the factors want changing. */
+#define SLOT(n, first, last) (((n) + (first)*7 + (last)) & 255)
 
 static const uint8_t slots[256] = {
     [SLOT(4, 'h', 't')] = HDR_HOST,
@@ -93,7 +93,7 @@ unsigned hdr_flags(enum hdr id)
     return names[id].flags;
 }
 
-/* --- lists ------------------------------------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------- */
 
 void hdrs_init(struct hdrs *h)
 {
@@ -187,7 +187,7 @@ bool hdrs_has_token(const struct hdrs *h, enum hdr id, struct slice token)
     return false;
 }
 
-/* --- methods ----------------------------------------------------------------------------------- */
+/* --- methods -------------------------------------------------------------- */
 
 static const struct {
     struct slice name;
@@ -213,7 +213,7 @@ bool method_idempotent(enum method m)
     return methods[m].idempotent;
 }
 
-/* --- what belongs to the connection -------------------------------------------------------------- */
+/* --- what belongs to the connection --------------------------------------- */
 
 /* The options of Connection that mean something to us. */
 struct options {
@@ -230,8 +230,9 @@ static void read_option(struct options *o, struct slice option)
         o->upgrade = true;
 }
 
-/* HDR_COUNT is no field's id: it marks what an option names. Fields with HDR_HOP go in any case and are left alone
- * here, so that a Connection field that names itself stays readable to the end of the walk (FAILURES 11). */
+/* HDR_COUNT is no field's id: it marks what an option names. Fields with HDR_HOP go in any case and
+ * are left alone here, so that a Connection field that names itself stays readable to the end of
+ * the walk (FAILURES 11). */
 static void mark_named(struct hdrs *h, struct slice option)
 {
     for (uint32_t i = 0; i < h->n; i++)
@@ -283,7 +284,8 @@ static void read_keep_alive(struct head *h)
     }
 }
 
-/* protocol-name ["/" protocol-version] (RFC 9110 7.8), and none that would switch the framing (C32). */
+/* protocol-name ["/" protocol-version] (RFC 9110 7.8), and none that would switch the framing
+ * (C32). */
 static bool protocol_passes(struct slice s)
 {
     size_t slash = slice_find(s, '/');
@@ -294,7 +296,8 @@ static bool protocol_passes(struct slice s)
            !slice_eq_nocase(s, SLICE("h2"));
 }
 
-/* RFC 9110 7.8: not from HTTP/1.0, and in a response only where it is an answer. The first one that passes. */
+/* RFC 9110 7.8: not from HTTP/1.0, and in a response only where it is an answer. The first one that
+ * passes. */
 static void read_upgrade(struct head *h)
 {
     const struct field *f;

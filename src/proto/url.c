@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* url: the one place that takes hosts, ports and targets apart. Called by the parser for every request and by
- * whoever reads a host from the configuration. What it hands out as a host is plain: a rule that matches it,
- * the resolver that asks for it and the Host field written from it see the same bytes (FAILURES 17, U2).
- * Paths and queries are never touched (C12). It resolves nothing.
+/* url: the one place that takes hosts, ports and targets apart. Called by the parser for every
+ * request and by whoever reads a host from the configuration. What it hands out as a host is plain:
+ * a rule that matches it, the resolver that asks for it and the Host field written from it see the
+ * same bytes (FAILURES 17, U2). Paths and queries are never touched (C12). It resolves nothing.
  */
 #include "proto/url.h"
 
@@ -18,11 +18,12 @@
 enum {
     NAME_MAX_BYTES = 253,
     LABEL_MAX_BYTES = 63,
-    RAW_NAME_MAX = 1024, /* before escapes and IDNA; each of the 253 bytes may have been written as three */
+    RAW_NAME_MAX =
+        1024, /* before escapes and IDNA; each of the 253 bytes may have been written as three */
     PORT_DIGITS = 5,
 };
 
-/* --- IPv4 in all its spellings ------------------------------------------------------------------- */
+/* --- IPv4 in all its spellings -------------------------------------------- */
 
 /* One part as inet_aton reads it: 0x is hex, a leading 0 octal, all else decimal. */
 static bool ipv4_part(struct slice s, uint64_t *ret_v)
@@ -77,8 +78,8 @@ static bool ipv4_read(struct slice s, uint8_t ret_addr[4])
     return true;
 }
 
-/* The last label is a number, so that the whole is an address or nothing (WHATWG URL, "ends in a number"):
- * some resolver somewhere would read it as one. */
+/* The last label is a number, so that the whole is an address or nothing (WHATWG URL, "ends in a
+ * number"): some resolver somewhere would read it as one. */
 static bool ends_in_number(struct slice name)
 {
     const char *p = name.p + name.n;
@@ -92,7 +93,7 @@ static bool ends_in_number(struct slice name)
     return label.n && chars_skip(label.p, label.p + label.n, CHARS_DIGIT) == label.p + label.n;
 }
 
-/* --- names --------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------- */
 
 static bool labels_fit(struct slice name)
 {
@@ -134,8 +135,9 @@ static enum url_fault name_done(struct arena *a, struct slice name, struct autho
 }
 
 #if HAVE_IDN
-/* IDNA2008 behind the mapping of UTS 46, so that capitals and full-width letters end up where a browser puts
- * them. The result goes through every check of a plain name: full-width digits can spell an address. */
+/* IDNA2008 behind the mapping of UTS 46, so that capitals and full-width letters end up where a
+ * browser puts them. The result goes through every check of a plain name: full-width digits can
+ * spell an address. */
 static enum url_fault name_idn(struct arena *a, const char *utf8, struct authority *auth)
 {
     uint8_t *ascii = NULL;
@@ -175,8 +177,8 @@ static char unescape(struct slice s)
     return chars_is(c, CHARS_NAME) ? c : 0;
 }
 
-/* Lower case, escapes undone; anything else that is no byte of a name is refused, 0x80 and above goes on to
- * IDNA. */
+/* Lower case, escapes undone; anything else that is no byte of a name is refused, 0x80 and above
+ * goes on to IDNA. */
 static enum url_fault name_rewrite(struct arena *a, struct slice s, struct authority *auth)
 {
     bool ascii = true;
@@ -212,9 +214,10 @@ static enum url_fault name_parse(struct arena *a, struct slice s, struct authori
     return name_rewrite(a, s, auth);
 }
 
-/* --- authority ----------------------------------------------------------------------------------- */
+/* --- authority ------------------------------------------------------------ */
 
-/* What stands between the brackets. inet_pton knows no zone ids and no leading zeros in the IPv4 tail. */
+/* What stands between the brackets. inet_pton knows no zone ids and no leading zeros in the IPv4
+ * tail. */
 static enum url_fault ipv6_parse(struct arena *a, struct slice s, struct authority *auth)
 {
     char text[INET6_ADDRSTRLEN];
@@ -273,7 +276,7 @@ enum url_fault url_authority(struct arena *a, struct slice s, bool need_port,
     return fault;
 }
 
-/* --- targets ------------------------------------------------------------------------------------- */
+/* --- targets -------------------------------------------------------------- */
 
 /* Of a path and query: visible bytes and 0x80-0xFF, no fragment. */
 static bool path_passes(struct slice s)
@@ -402,7 +405,7 @@ enum url_fault url_target(struct arena *a, struct slice target, struct head *h)
     return absolute_form(a, target, h);
 }
 
-/* --- back to text -------------------------------------------------------------------------------- */
+/* --- back to text --------------------------------------------------------- */
 
 uint16_t url_default_port(enum scheme s)
 {

@@ -236,6 +236,8 @@ fail_loop:
 void worker_done(struct worker *w)
 {
     CHECK(list_empty(&w->sessions));
+    /* Messages that came after the last turn own something. */
+    loop_turn(&w->loop, 0);
     while (w->n_listeners)
         listener_stop(&w->listeners[--w->n_listeners]);
     upstream_free(w->upstream);

@@ -62,7 +62,7 @@ struct worker_opts {
 };
 
 int worker_init(struct worker *w, const struct worker_opts *opts) MUST_USE;
-/* All sessions must have ended (worker_cut). */
+/* All sessions must have ended (worker_cut), and the helpers; its thread has left the loop. */
 void worker_done(struct worker *w);
 
 int worker_listen(struct worker *w, int fd) MUST_USE;

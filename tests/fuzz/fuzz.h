@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz: what the targets share. A target is a file with LLVMFuzzerTestOneInput; libFuzzer drives it, or
- * replay_main.c over the files of a corpus. A property that does not hold ends the program. */
+/* fuzz: what the targets share. A target is a file with LLVMFuzzerTestOneInput; libFuzzer drives
+ * it, or replay_main.c over the files of a corpus. A property that does not hold ends the program.
+ */
 #ifndef FUZZ_FUZZ_H
 #define FUZZ_FUZZ_H
 
@@ -37,7 +38,7 @@ static inline void fuzz_same(const char *what, struct slice in, const char *a, c
         fuzz_fail(what, in, a, b);
 }
 
-/* Lines end in CR LF, neither stands alone, there is no NUL, and the first empty line is the end. */
+/* Lines end in CR LF, neither stands alone, no byte is NUL, the first empty line is the end. */
 static inline void fuzz_check_wire(const char *what, struct slice in, const char *wire, size_t n)
 {
     const char *end = n >= 4 ? memmem(wire, n, "\r\n\r\n", 4) : NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_chunked: chunked content of both sides. However it is cut, content, trailers and end are the same; and what
- * is written anew is read back as the same. */
+/* fuzz_chunked: chunked content of both sides. However it is cut, content, trailers and end are the
+ * same; and what is written anew is read back as the same. */
 #include "proto/h1_write.h"
 
 #include "fuzz/fuzz.h"

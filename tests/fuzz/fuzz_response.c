@@ -33,8 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice in = slice_of(data, min_size(size, FUZZ_INPUT_MAX));
 
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
-        struct job j = {
-            .kind = H1_RESPONSE, .request_method = methods[i], .limits = usual_limits};
+        struct job j = {.kind = H1_RESPONSE, .request_method = methods[i], .limits = usual_limits};
 
         check_round_trip(&j, in);
         if (fuzz_choice(in) % ARRAY_LEN(methods) != i)

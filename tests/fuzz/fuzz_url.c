@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_url: authorities and targets. A host that comes out is plain, stays what it is when it is read again, and is
- * an address whenever the C library would take it for one. */
+/* fuzz_url: authorities and targets. A host that comes out is plain, stays what it is when it is
+ * read again, and is an address whenever the C library would take it for one. */
 #include "proto/url.h"
 
 #include "fuzz/fuzz.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* replay_main: runs a fuzz target over every file of the directories given, without libFuzzer, so that the corpus is
- * part of every test run. Each input lies alone on the heap: a sanitizer sees a read past its end. */
+/* replay_main: runs a fuzz target over every file of the directories given, without libFuzzer, so
+ * that the corpus is part of every test run. Each input lies alone on the heap: a sanitizer sees a
+ * read past its end. */
 #include "fuzz/fuzz.h"
 
 #include <dirent.h>

@@ -27,6 +27,7 @@ class Origin:
             self.sock.close()
             raise
         self.sock.listen(256)
+        self.sock.settimeout(None)
         self.host, self.port = host, self.sock.getsockname()[1]
         self.conns = []      # every connection ever accepted
         self.complaints = []
@@ -91,7 +92,6 @@ class Origin:
         return conn
 
     def _serve(self, handler):
-        self.sock.settimeout(None)
         while not self._stopping:
             try:
                 sock, _ = self.sock.accept()

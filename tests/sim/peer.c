@@ -598,6 +598,37 @@ void peer_expect_status(struct peer *p, int status)
     peer_expect(p, "\r\n\r\n");
 }
 
+void peer_expect_status_kept(struct peer *p, int status, bool kept)
+{
+    static const char close[] = "\r\nConnection: close\r\n";
+    size_t from = p->got.at;
+    bool closes;
+
+    peer_expect_status(p, status);
+    closes = memmem(p->got.p + from, p->got.at - from, close, sizeof(close) - 1) != NULL;
+    if (closes == kept)
+        sim_fail(p->sim, "%s: the head %s `Connection: close`", p->name, closes ? "says" : "does not say");
+}
+
+void peer_expect_chunked(struct peer *p, const char *text)
+{
+    size_t left = strlen(text), n;
+
+    sim_run(p->sim);
+    for (; left; text += n, left -= n) {
+        const char *end = peer_unused(p) ? memmem(front(p), peer_unused(p), "\r\n", 2) : NULL;
+
+        if (!end)
+            sim_fail(p->sim, "%s: no chunk with \"%s\"", p->name, text);
+        n = strtoul(front(p), NULL, 16);
+        p->got.at += (size_t)(end - front(p)) + 2;
+        if (n == 0 || n > left || peer_unused(p) < n + 2 || memcmp(front(p), text, n) != 0 ||
+            memcmp(front(p) + n, "\r\n", 2) != 0)
+            sim_fail(p->sim, "%s: no chunk with \"%s\"", p->name, text);
+        p->got.at += n + 2;
+    }
+}
+
 void peer_expect_refusal(struct peer *p, int status, const char *error)
 {
     char line[128];
@@ -618,7 +649,7 @@ static void dump_bytes(const char *what, const char *p, size_t n)
     if (!n)
         return;
     fprintf(stderr, "      %s (%zu): \"", what, n);
-    for (size_t i = 0; i < n && i < 600; i++) {
+    for (size_t i = 0; i < n && i < 300; i++) {
         unsigned char c = (unsigned char)p[i];
 
         if (c == '\r')

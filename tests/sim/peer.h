@@ -85,6 +85,10 @@ void peer_expect_never(struct peer *p, const char *text);
 void peer_expect_end(struct peer *p, enum peer_end end);
 /* A response head with that status; used up with its empty line. */
 void peer_expect_status(struct peer *p, int status);
+/* ... that says whether the connection is kept. */
+void peer_expect_status_kept(struct peer *p, int status, bool kept);
+/* The same content, however it was cut into chunks. A last chunk is not used up. */
+void peer_expect_chunked(struct peer *p, const char *text);
 /* A refusal made by the proxy: status, Proxy-Status error, whole body. */
 void peer_expect_refusal(struct peer *p, int status, const char *error);
 

@@ -29,6 +29,7 @@ enum {
 char sim_note[128];
 
 static struct sim *the_sim; /* for the signal handler */
+static struct sim *volatile failed; /* all that were left */
 
 /* ---- the world ---- */
 
@@ -196,7 +197,7 @@ static void say_where(void)
 {
     if (the_sim)
         fprintf(stderr, "  in %s, mode \"%s\"", the_sim->scenario->name, mode_name(the_sim->mode));
-    fprintf(stderr, "%s%s\n", sim_note[0] ? ": " : "", sim_note);
+    fprintf(stderr, "%s%s\n", sim_note[0] ? ", " : "", sim_note);
 }
 
 /* The process is lost: no more than where it was. */
@@ -224,6 +225,10 @@ void sim_fail(struct sim *s, const char *fmt, ...)
             fprintf(stderr, "    ended %s: %llu\n", end_info((enum end_reason)r)->token,
                     (unsigned long long)sim_ends(s, (enum end_reason)r));
     mem_set_gate(NULL);
+    /* What a failed run leaves behind is no leak. */
+    s->next_failed = failed;
+    failed = s;
+    the_sim = NULL;
     fail();
     abort();
 }

@@ -55,6 +55,7 @@ struct sim {
     struct list peers; /* all there have been, oldest first */
     unsigned n_clients;
     unsigned n_conns; /* alive in the proxy */
+    struct sim *next_failed;
     char fault[256];  /* found inside the proxy's call; told when the scenario goes on */
 };
 

@@ -424,7 +424,7 @@ static const struct golden values_cases[] = {
     {"workers: 257\n", "ginnel.yaml:1:10: `workers` is out of range: \"257\"\n"
                        "    1 | workers: 257\n"
                        "      |          ^\n"
-                       "   hint: from 1 to 256"},
+                       "   hint: from 1 to 64"},
     {"via: onn\n", "ginnel.yaml:1:6: `via` wants on or off, not \"onn\"\n"
                    "    1 | via: onn\n"
                    "      |      ^\n"

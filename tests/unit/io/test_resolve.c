@@ -884,6 +884,26 @@ static void test_hosts_changes_fast(void **state)
     assert_quiet();
 }
 
+/* A file that is still being written is not read. */
+static void test_hosts_half_written(void **state)
+{
+    FILE *f;
+
+    UNUSED(state);
+    begin(FAMILY_4);
+    f = fopen(hosts_path, "w");
+    assert_non_null(f);
+    fputs("192.0.2.1 a.example\n192.0.2.2 b", f);
+    fflush(f);
+    turns_ms(150);
+    asks("a.example", RESOLVE_NXDOMAIN, "");
+    fputs(".example\n", f);
+    fclose(f);
+    turns_ms(150);
+    says("a.example", RESOLVE_OK, "192.0.2.1");
+    says("b.example", RESOLVE_OK, "192.0.2.2");
+}
+
 /* A directory that cannot be watched: files are looked at now and then. */
 static void test_hosts_polled(void **state)
 {
@@ -918,6 +938,28 @@ static void test_odd_files(void **state)
     begin(FAMILY_AUTO);
     asks("a.example", RESOLVE_NXDOMAIN, "");
     rmdir(conf_path);
+}
+
+static int no_wait(struct loop *l, int timeout_ms)
+{
+    UNUSED(l);
+    UNUSED(timeout_ms);
+    return 0;
+}
+
+/* A world without a kernel: files and literals work, the network is not touched. */
+static void test_simulated(void **state)
+{
+    UNUSED(state);
+    loop_done(&loop);
+    world.wait = no_wait;
+    assert_int_equal(loop_init(&loop, &world), 0);
+    write_file(hosts_path, "192.0.2.1 h.example\n");
+    begin(FAMILY_AUTO);
+    says("h.example", RESOLVE_OK, "192.0.2.1");
+    asks("a.example", RESOLVE_FAILED, "");
+    assert_int_equal(server.asked, 0);
+    assert_quiet();
 }
 
 /* ---- resolv.conf ---- */
@@ -1313,7 +1355,9 @@ int main(void)
         T(test_hosts),
         T(test_hosts_changes),
         T(test_hosts_changes_fast),
+        T(test_hosts_half_written),
         T(test_hosts_polled),
+        T(test_simulated),
         T(test_odd_files),
         T(test_resolv_conf),
         T(test_own_servers),

@@ -39,8 +39,8 @@ static inline void text_num(struct text *t, uint64_t v)
 {
     char digits[24];
 
-    text_put(t, slice_of(digits, (size_t)snprintf(digits, sizeof(digits), "%llu",
-                                                  (unsigned long long)v)));
+    text_put(t, slice_of(digits,
+                         (size_t)snprintf(digits, sizeof(digits), "%llu", (unsigned long long)v)));
 }
 
 static inline void text_authority(struct text *t, const struct authority *auth)

@@ -104,7 +104,7 @@ static void check_rows(const struct row *rows, size_t n, unsigned sides)
 
 #define CHECK_ROWS(rows, sides) check_rows(rows, ARRAY_LEN(rows), sides)
 
-/* --- without chunks ---------------------------------------------------------------------------------- */
+/* --- without chunks ------------------------------------------------------- */
 
 static void test_length(void **state)
 {
@@ -199,7 +199,7 @@ static void test_runs(void **state)
     assert_true(b.done);
 }
 
-/* --- chunks ------------------------------------------------------------------------------------------- */
+/* --- chunks --------------------------------------------------------------- */
 
 static void test_chunks(void **state)
 {
@@ -362,9 +362,17 @@ static void test_endless_input_is_bounded(void **state)
     static const struct {
         const char *start, *repeat;
     } rows[] = {
-        {"", "0"},           {"1 ", " "},        {"1;a", "a"},     {"1;a=\"", "\\\""},
-        {"1;a", ";a"},       {"1;a=", " "},      {"0\r\na: ", "b"}, {"0\r\n", "a: b\r\n"},
-        {"0\r\n", "a:\r\n"}, {"0\r\nHost: ", "b"}, {"0\r\n", "Host: a\r\n"},
+        {"", "0"},
+        {"1 ", " "},
+        {"1;a", "a"},
+        {"1;a=\"", "\\\""},
+        {"1;a", ";a"},
+        {"1;a=", " "},
+        {"0\r\na: ", "b"},
+        {"0\r\n", "a: b\r\n"},
+        {"0\r\n", "a:\r\n"},
+        {"0\r\nHost: ", "b"},
+        {"0\r\n", "Host: a\r\n"},
     };
     static char chunk[60000];
 
@@ -409,7 +417,7 @@ static void test_many_chunks(void **state)
     }
 }
 
-/* --- trailers ------------------------------------------------------------------------------------------- */
+/* --- trailers ------------------------------------------------------------- */
 
 /* C47 */
 static void test_trailers(void **state)
@@ -463,14 +471,13 @@ static void test_trailers_of_each_side(void **state)
 
 static void test_trailer_limits(void **state)
 {
-    struct job_body j = {
-        .framing = H1_FRAME_CHUNKED, .limits = {.line = 1, .head = 30, .fields = 2}};
+    struct job_body j = {.framing = H1_FRAME_CHUNKED,
+                         .limits = {.line = 1, .head = 30, .fields = 2}};
 
     UNUSED(state);
     check(&j, "0\r\na: 1\r\nb: 2\r\n\r\n", "|DONE\na: 1\nb: 2\n");
     check(&j, "0\r\na: 1\r\nb: 2\r\nc: 3\r\n\r\n", "|TRAILER");
-    check(&j, "0\r\na: 12345678901234567890123\r\n\r\n",
-                "|DONE\na: 12345678901234567890123\n");
+    check(&j, "0\r\na: 12345678901234567890123\r\n\r\n", "|DONE\na: 12345678901234567890123\n");
     check(&j, "0\r\na: 123456789012345678901234\r\n\r\n", "|TRAILER");
 }
 
@@ -491,6 +498,9 @@ static void test_late_arena(void **state)
     assert_int_equal(h1_body_feed(&b, "a: b\r\n\r\n", 8, &used, &data), PARSE_DONE);
     assert_int_equal(b.trailers.n, 1);
     arena_done(&a);
+    h1_body_init(&b, H1_FRAME_CHUNKED, 0, true, NULL, &limits);
+    assert_int_equal(h1_body_feed(&b, "0\r\na: b\r\n\r\n", 11, &used, &data), PARSE_BAD);
+    assert_int_equal(b.fault, H1_NO_MEMORY);
 }
 
 /* A fault stays one. */

@@ -13,7 +13,10 @@
 
 #include <cmocka.h>
 
-#define USUAL_LIMITS {.line = 16384, .head = 65536, .fields = 200}
+#define USUAL_LIMITS                                                                               \
+    {                                                                                              \
+        .line = 16384, .head = 65536, .fields = 200                                                \
+    }
 
 static const struct job request = {.kind = H1_REQUEST, .limits = USUAL_LIMITS};
 
@@ -88,7 +91,7 @@ static void check_rows(const struct job *j, const struct row *rows, size_t n)
 
 #define CHECK_ROWS(job, rows) check_rows(job, rows, ARRAY_LEN(rows))
 
-/* --- requests: the basic ones ---------------------------------------------------------------------- */
+/* --- requests: the basic ones --------------------------------------------- */
 
 static void test_simple_requests(void **state)
 {
@@ -221,7 +224,7 @@ static void test_empty_lines_before(void **state)
     CHECK_ROWS(&request, rows);
 }
 
-/* --- fields ------------------------------------------------------------------------------------------ */
+/* --- fields --------------------------------------------------------------- */
 
 #define GET11 "GET / HTTP/1.1\r\nHost: h\r\n"
 #define GOT11 "GET / 1.1 origin name h none\nHost: h\n"
@@ -276,8 +279,12 @@ static void test_fields(void **state)
         {GET11 "a: 1\x01\r\n\r\n", "FIELD_VALUE"},
         {GET11 "a: \x0b\r\n\r\n", "FIELD_VALUE"},
         {GET11 "a: 1234567890\x0c\r\n\r\n", "FIELD_VALUE"},
-        {GET11 "a: 12345\x1f" "678901234\r\n\r\n", "FIELD_VALUE"},
-        {GET11 "a: 12\x7f" "34567890123\r\n\r\n", "FIELD_VALUE"},
+        {GET11 "a: 12345\x1f"
+               "678901234\r\n\r\n",
+         "FIELD_VALUE"},
+        {GET11 "a: 12\x7f"
+               "34567890123\r\n\r\n",
+         "FIELD_VALUE"},
         /* C2 */
         {GET11 "a: 1\rb: 2\r\n\r\n", "BARE_CR"},
         {GET11 "a: 1\r\r\n\r\n", "BARE_CR"},
@@ -328,23 +335,24 @@ static void test_every_byte_at_every_place(void **state)
             value[sizeof(GET11) - 1 + 4 + at] = (char)c;
             text = parse_text(&t, &request, slice_of(value, sizeof(value) - 1), sizeof(value) - 1,
                               &whole);
-            assert_string_equal(ok            ? "GET"
-                                : c == '\r'   ? "BARE_CR"
-                                : c == '\n'   ? "BARE_LF"
-                                              : "FIELD_VALUE",
+            assert_string_equal(ok          ? "GET"
+                                : c == '\r' ? "BARE_CR"
+                                : c == '\n' ? "BARE_LF"
+                                            : "FIELD_VALUE",
                                 ok ? strtok(t.p, " ") : text);
             target[5 + at] = (char)c;
             text = parse_text(&t, &request, slice_of(target, sizeof(target) - 1),
                               sizeof(target) - 1, &whole);
             ok = c > ' ' && c != 0x7f && c != '#';
-            assert_string_equal(ok ? "GET" : c == ' ' || c == '\r' || c == '\n' ? "START_LINE"
-                                                                                : "TARGET",
+            assert_string_equal(ok                                   ? "GET"
+                                : c == ' ' || c == '\r' || c == '\n' ? "START_LINE"
+                                                                     : "TARGET",
                                 ok ? strtok(t.p, " ") : text);
         }
     }
 }
 
-/* --- Host -------------------------------------------------------------------------------------------- */
+/* --- Host ----------------------------------------------------------------- */
 
 /* C8, C9 */
 static void test_host(void **state)
@@ -392,7 +400,7 @@ static void test_host(void **state)
     CHECK_ROWS(&request, rows);
 }
 
-/* --- CONNECT ------------------------------------------------------------------------------------------ */
+/* --- CONNECT -------------------------------------------------------------- */
 
 static void test_connect(void **state)
 {
@@ -400,8 +408,10 @@ static void test_connect(void **state)
         /* S000-5: typed by hand, LF and no Host; the bytes behind it belong to the tunnel */
         {"CONNECT 127.0.0.1:9002 HTTP/1.1\n\n$hello\n",
          "CONNECT 1.1 authority ipv4 127.0.0.1:9002 none\n"},
-        {"CONNECT h:1 HTTP/1.1\nA: b\nC: d\r\n\n", "CONNECT 1.1 authority name h:1 none\nA: b\nC: d\n"},
-        {"CONNECT h:1 HTTP/1.1\r\nA:\nC: d\n\r\n", "CONNECT 1.1 authority name h:1 none\nA: \nC: d\n"},
+        {"CONNECT h:1 HTTP/1.1\nA: b\nC: d\r\n\n",
+         "CONNECT 1.1 authority name h:1 none\nA: b\nC: d\n"},
+        {"CONNECT h:1 HTTP/1.1\r\nA:\nC: d\n\r\n",
+         "CONNECT 1.1 authority name h:1 none\nA: \nC: d\n"},
         {"CONNECT h:1 HTTP/1.1\n\r\n", "CONNECT 1.1 authority name h:1 none\n"},
         {"\nCONNECT h:1 HTTP/1.1\n\n", "CONNECT 1.1 authority name h:1 none\n"},
         {"CONNECT h:1 HTTP/1.1\r\r\n", "BARE_CR"},
@@ -410,7 +420,7 @@ static void test_connect(void **state)
         {"CONNECT h:1 HTTP/1.1\nA: b\n c\n\n", "OBS_FOLD"},
         {"CONNECT h:1 HTTP/1.1\nA : b\n\n", "SPACE_BEFORE_COLON"},
         {"CONNECT h:1\n\n", "START_LINE"},
-        {"connect h:1 HTTP/1.1\n\n", "BARE_LF"},   /* decided by the method, which knows case */
+        {"connect h:1 HTTP/1.1\n\n", "BARE_LF"}, /* decided by the method, which knows case */
         {"CONNECTX h:1 HTTP/1.1\n\n", "BARE_LF"},
         /* S002-4 */
         {"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\r\n",
@@ -435,7 +445,7 @@ static void test_connect(void **state)
     CHECK_ROWS(&request, rows);
 }
 
-/* --- framing of requests -------------------------------------------------------------------------------- */
+/* --- framing of requests -------------------------------------------------- */
 
 #define POST11 "POST / HTTP/1.1\r\nHost: h\r\n"
 #define POSTED "POST / 1.1 origin name h "
@@ -514,7 +524,8 @@ static void test_request_codings(void **state)
         {POST11 "Transfer-Encoding: chunked, chunked\r\n\r\n", "TE_MALFORMED"},
         {POST11 "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "TE_MALFORMED"},
         {POST11 "Transfer-Encoding: chunked, identity\r\n\r\n", "TE_MALFORMED"},
-        {POST11 "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", "TE_MALFORMED"},
+        {POST11 "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+         "TE_MALFORMED"},
         {POST11 "Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n\r\n", "TE_MALFORMED"},
         {POST11 "Transfer-Encoding: chunked,\r\n\r\n", "TE_MALFORMED"},
         {POST11 "Transfer-Encoding: ,chunked\r\n\r\n", "TE_MALFORMED"},
@@ -528,7 +539,9 @@ static void test_request_codings(void **state)
         {POST11 "Transfer-Encoding: gzip chunked\r\n\r\n", "TE_MALFORMED"},
         {POST11 "Transfer-Encoding: chunked\xa0\r\n\r\n", "TE_MALFORMED"},
         {POST11 "Transfer-Encoding: chunked\x0b\r\n\r\n", "FIELD_VALUE"},
-        {POST11 "Transfer-Encoding: \x0c" "chunked\r\n\r\n", "FIELD_VALUE"},
+        {POST11 "Transfer-Encoding: \x0c"
+                "chunked\r\n\r\n",
+         "FIELD_VALUE"},
         {POST11 "Transfer-Encoding: chunked\r\n , identity\r\n\r\n", "OBS_FOLD"},
         {POST11 "Transfer-Encoding:\r\n chunked\r\n\r\n", "OBS_FOLD"},
         {POST11 "Transfer-Encoding\r\n : chunked\r\n\r\n", "FIELD_NAME"},
@@ -544,7 +557,7 @@ static void test_request_codings(void **state)
     CHECK_ROWS(&request, rows);
 }
 
-/* --- what requests say about the connection ------------------------------------------------------------ */
+/* --- what requests say about the connection ------------------------------- */
 
 static void test_request_connection(void **state)
 {
@@ -555,7 +568,8 @@ static void test_request_connection(void **state)
         /* C32 */
         {GET11 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n",
          "GET / 1.1 origin name h none upgrade=websocket\nHost: h\nSec-WebSocket-Key: k\n"},
-        {GET11 "TE: trailers\r\nConnection: TE\r\n\r\n", "GET / 1.1 origin name h none te\nHost: h\n"},
+        {GET11 "TE: trailers\r\nConnection: TE\r\n\r\n",
+         "GET / 1.1 origin name h none te\nHost: h\n"},
         /* C51 */
         {"GET http://a/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
          "GET / 1.0 absolute http name a none close\n"},
@@ -571,7 +585,7 @@ static void test_request_connection(void **state)
     CHECK_ROWS(&request, rows);
 }
 
-/* --- limits --------------------------------------------------------------------------------------------- */
+/* --- limits --------------------------------------------------------------- */
 
 /* "GET /aaa HTTP/1.1" of line_n bytes, then fields of field_n bytes each, CR LF and all. */
 static size_t make_request(char *out, size_t line_n, unsigned fields, size_t field_n)
@@ -855,7 +869,7 @@ static void test_text_grows(void **state)
     }
 }
 
-/* --- responses ------------------------------------------------------------------------------------------- */
+/* --- responses ------------------------------------------------------------ */
 
 static const struct job to_get = {
     .kind = H1_RESPONSE, .request_method = METHOD_GET, .limits = USUAL_LIMITS};
@@ -867,7 +881,8 @@ static const struct job to_connect = {
 static void test_status_line(void **state)
 {
     static const struct row rows[] = {
-        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n$hi", "200 OK|1.1 length=2\nContent-Length: 2\n"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n$hi",
+         "200 OK|1.1 length=2\nContent-Length: 2\n"},
         {"HTTP/1.1 404 Not  Found\tx\xe9 \r\nContent-Length: 0\r\n\r\n",
          "404 Not  Found\tx\xe9 |1.1 length=0\nContent-Length: 0\n"},
         {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", "200 |1.1 length=0\nContent-Length: 0\n"},
@@ -1067,7 +1082,7 @@ static void test_response_limits(void **state)
     }
 }
 
-/* --- faults ------------------------------------------------------------------------------------------------ */
+/* --- faults --------------------------------------------------------------- */
 
 static void test_fault_table(void **state)
 {

@@ -66,7 +66,7 @@ static struct h1_parser *parse(enum h1_kind kind, enum method request_method, co
     return p;
 }
 
-/* --- requests ------------------------------------------------------------------------------------------ */
+/* --- requests ------------------------------------------------------------- */
 
 struct row {
     const char *in;
@@ -166,14 +166,14 @@ static void test_host_is_made_from_the_target(void **state)
     struct h1_out out = {0};
 
     UNUSED(state);
-    assert_int_equal(hdrs_set(&h->fields, &fx.arena, HDR_HOST,
-                              url_host_field(&fx.arena, &h->auth, h->scheme)),
-                     0);
+    assert_int_equal(
+        hdrs_set(&h->fields, &fx.arena, HDR_HOST, url_host_field(&fx.arena, &h->auth, h->scheme)),
+        0);
     assert_int_equal(h1_write_request(&fx.q, h, &out), 0);
     assert_string_equal(taken(), "GET / HTTP/1.1\r\nX: 1\r\nHost: a:81\r\nY: 2\r\n\r\n");
 }
 
-/* --- responses ----------------------------------------------------------------------------------------- */
+/* --- responses ------------------------------------------------------------ */
 
 static void test_responses(void **state)
 {
@@ -281,7 +281,7 @@ static void test_round_trip(void **state)
     }
 }
 
-/* --- the last line of defence ----------------------------------------------------------------------------- */
+/* --- the last line of defence --------------------------------------------- */
 
 /* FAILURES 14, 21: nothing of a part that may not be written reaches the queue. */
 static void test_refused_parts(void **state)
@@ -370,7 +370,7 @@ static void test_connection_fields_stay_behind(void **state)
     assert_string_equal(taken(), "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
 }
 
-/* --- sizes and memory --------------------------------------------------------------------------------------- */
+/* --- sizes and memory ----------------------------------------------------- */
 
 /* Parts of every size around that of the buffer in which they are gathered. */
 static void test_long_parts(void **state)
@@ -384,9 +384,8 @@ static void test_long_parts(void **state)
         struct h1_out out = {0};
 
         for (size_t i = 0; i < 4; i++)
-            assert_int_equal(hdrs_add(&h.fields, &fx.arena, HDR_OTHER, SLICE("n"),
-                                      slice_of(value, i * n)),
-                             0);
+            assert_int_equal(
+                hdrs_add(&h.fields, &fx.arena, HDR_OTHER, SLICE("n"), slice_of(value, i * n)), 0);
         assert_int_equal(h1_write_request(&fx.q, &h, &out), 0);
         snprintf(expected, sizeof(expected),
                  "GET / HTTP/1.1\r\nn: \r\nn: %.*s\r\nn: %.*s\r\nn: %.*s\r\n\r\n", (int)n, value,
@@ -400,8 +399,8 @@ static void test_without_memory(void **state)
     static char value[5000];
     struct head h = {.method_name = SLICE("GET"), .path = SLICE("/"), .status = 200};
     struct h1_out out = {.version = 11};
-    static int (*const writers[])(struct bufq *, const struct head *, const struct h1_out *) = {
-        h1_write_request, h1_write_response};
+    static int (*const writers[])(struct bufq *, const struct head *,
+                                  const struct h1_out *) = {h1_write_request, h1_write_response};
 
     UNUSED(state);
     memset(value, 'v', sizeof(value));
@@ -425,7 +424,7 @@ static void test_without_memory(void **state)
     }
 }
 
-/* --- chunks --------------------------------------------------------------------------------------------------- */
+/* --- chunks --------------------------------------------------------------- */
 
 static void test_chunk_prefix(void **state)
 {

@@ -28,7 +28,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------- */
 
 static void test_every_known_name_is_found(void **state)
 {
@@ -47,9 +47,17 @@ static void test_every_known_name_is_found(void **state)
 static void test_other_names_are_other(void **state)
 {
     /* the last ones share length and ends with a known name; '_' is not '-' (C54) */
-    static const char *const names[] = {"",      "X",      "ETag",  "Hosts", "Hoot",
-                                        "H\xd4st", "Content_Length", "Content-Lengti", "Vua",
-                                        "Transfer_Encoding", "\x54\x05"};
+    static const char *const names[] = {"",
+                                        "X",
+                                        "ETag",
+                                        "Hosts",
+                                        "Hoot",
+                                        "H\xd4st",
+                                        "Content_Length",
+                                        "Content-Lengti",
+                                        "Vua",
+                                        "Transfer_Encoding",
+                                        "\x54\x05"};
 
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -67,7 +75,7 @@ static void test_flags(void **state)
     assert_true(hdr_flags(HDR_CONTENT_LENGTH) & HDR_NO_TRAILER);
 }
 
-/* --- methods ----------------------------------------------------------------------------------- */
+/* --- methods -------------------------------------------------------------- */
 
 static void test_methods(void **state)
 {
@@ -76,13 +84,13 @@ static void test_methods(void **state)
         enum method method;
         bool idempotent;
     } rows[] = {
-        {"GET", METHOD_GET, true},          {"HEAD", METHOD_HEAD, true},
-        {"POST", METHOD_POST, false},       {"PUT", METHOD_PUT, true},
-        {"DELETE", METHOD_DELETE, true},    {"CONNECT", METHOD_CONNECT, false},
-        {"OPTIONS", METHOD_OPTIONS, true},  {"TRACE", METHOD_TRACE, true},
-        {"PATCH", METHOD_PATCH, false},     {"PRI", METHOD_PRI, false},
-        {"get", METHOD_OTHER, false},       {"Connect", METHOD_OTHER, false},
-        {"PROPFIND", METHOD_OTHER, false},  {"", METHOD_OTHER, false},
+        {"GET", METHOD_GET, true},         {"HEAD", METHOD_HEAD, true},
+        {"POST", METHOD_POST, false},      {"PUT", METHOD_PUT, true},
+        {"DELETE", METHOD_DELETE, true},   {"CONNECT", METHOD_CONNECT, false},
+        {"OPTIONS", METHOD_OPTIONS, true}, {"TRACE", METHOD_TRACE, true},
+        {"PATCH", METHOD_PATCH, false},    {"PRI", METHOD_PRI, false},
+        {"get", METHOD_OTHER, false},      {"Connect", METHOD_OTHER, false},
+        {"PROPFIND", METHOD_OTHER, false}, {"", METHOD_OTHER, false},
         {"GETT", METHOD_OTHER, false},
     };
 
@@ -93,7 +101,7 @@ static void test_methods(void **state)
     }
 }
 
-/* --- lists ------------------------------------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------- */
 
 static void add(struct hdrs *h, const char *name, const char *value)
 {
@@ -204,7 +212,7 @@ static void test_has_token(void **state)
     assert_false(hdrs_has_token(&h, HDR_VIA, SLICE("a")));
 }
 
-/* --- what belongs to the connection -------------------------------------------------------------- */
+/* --- what belongs to the connection --------------------------------------- */
 
 /* fields are "name: value" lines; status 0 is a request */
 struct strip_row {
@@ -241,8 +249,7 @@ static const struct strip_row strip_rows[] = {
     {11, 0, "Connection: ,, a ,\nb: 1\na: 1\nConnection: b\nc: 1\n", "\nc: 1\n"},
     /* FAILURES 11: a list that names its own field, and the others of its kind */
     {11, 0, "Connection: connection, te, a, upgrade\nTE: trailers\na: 1\nb: 2\n", " te\nb: 2\n"},
-    {11, 0, "Connection: a\nConnection: Connection\nConnection: b\na: 1\nb: 1\nc: 1\n",
-     "\nc: 1\n"},
+    {11, 0, "Connection: a\nConnection: Connection\nConnection: b\na: 1\nb: 1\nc: 1\n", "\nc: 1\n"},
     /* C54, FAILURES 13: what an end or a rule needs is not removed by a trick */
     {11, 0,
      "Connection: host, content-length, via, cookie, authorization, forwarded, x-forwarded-for, "

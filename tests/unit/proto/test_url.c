@@ -15,8 +15,12 @@
 #include <arpa/inet.h>
 
 static const char *const fault_names[] = {
-    [URL_OK] = "OK",         [URL_NOMEM] = "NOMEM",       [URL_TARGET] = "TARGET",
-    [URL_AUTHORITY] = "AUTHORITY", [URL_USERINFO] = "USERINFO", [URL_SCHEME] = "SCHEME",
+    [URL_OK] = "OK",
+    [URL_NOMEM] = "NOMEM",
+    [URL_TARGET] = "TARGET",
+    [URL_AUTHORITY] = "AUTHORITY",
+    [URL_USERINFO] = "USERINFO",
+    [URL_SCHEME] = "SCHEME",
 };
 
 /* The input lies alone on the heap, so that a sanitizer sees a read past its end. */
@@ -338,25 +342,44 @@ static void test_address_bytes(void **state)
 static void test_names_in_other_scripts(void **state)
 {
     static const struct row rows[] = {
-        {"b\xc3\xbc" "cher.example", "name xn--bcher-kva.example"},
-        {"B\xc3\x9c" "CHER.example", "name xn--bcher-kva.example"},
-        {"stra\xc3\x9f" "e.de:443", "name xn--strae-oqa.de:443"},
+        {"b\xc3\xbc"
+         "cher.example",
+         "name xn--bcher-kva.example"},
+        {"B\xc3\x9c"
+         "CHER.example",
+         "name xn--bcher-kva.example"},
+        {"stra\xc3\x9f"
+         "e.de:443",
+         "name xn--strae-oqa.de:443"},
         {"\xe4\xbe\x8b\xe3\x81\x88.jp", "name xn--r8jz45g.jp"},
-        {"b\xc3\xbc" "ch%65r.example", "name xn--bcher-kva.example"},
+        {"b\xc3\xbc"
+         "ch%65r.example",
+         "name xn--bcher-kva.example"},
         /* full-width digits and an ideographic full stop spell an address (FAILURES 17) */
         {"\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1", "ipv4 127.0.0.1"},
-        {"127\xe3\x80\x82" "0\xe3\x80\x82" "0\xe3\x80\x82" "1", "ipv4 127.0.0.1"},
+        {"127\xe3\x80\x82"
+         "0\xe3\x80\x82"
+         "0\xe3\x80\x82"
+         "1",
+         "ipv4 127.0.0.1"},
         {"\xef\xbc\x92\xef\xbc\x91\xef\xbc\x93\xef\xbc\x90\xef\xbc\x97\xef\xbc\x90\xef\xbc\x96"
-         "\xef\xbc\x94\xef\xbc\x93\xef\xbc\x93", "ipv4 127.0.0.1"},
+         "\xef\xbc\x94\xef\xbc\x93\xef\xbc\x93",
+         "ipv4 127.0.0.1"},
         /* S000-3: not UTF-8 */
         {"\xff.example", "AUTHORITY"},
         {"b\xc3.example", "AUTHORITY"},
         {"\xc0\xae.example", "AUTHORITY"},
         {"\xed\xa0\x80.example", "AUTHORITY"},
         /* full-width '@', '/' and ':' make no new parts */
-        {"a\xef\xbc\xa0" "b", "AUTHORITY"},
-        {"a\xef\xbc\x8f" "b", "AUTHORITY"},
-        {"a\xef\xbc\x9a" "80", "AUTHORITY"},
+        {"a\xef\xbc\xa0"
+         "b",
+         "AUTHORITY"},
+        {"a\xef\xbc\x8f"
+         "b",
+         "AUTHORITY"},
+        {"a\xef\xbc\x9a"
+         "80",
+         "AUTHORITY"},
     };
 
     UNUSED(state);
@@ -368,7 +391,7 @@ static void test_names_in_other_scripts(void **state)
 #endif
 }
 
-/* --- targets ------------------------------------------------------------------------------------- */
+/* --- targets -------------------------------------------------------------- */
 
 /* "FORM scheme|authority|path" or the fault */
 static void check_target(enum method m, const char *z, const char *expected)
@@ -521,7 +544,7 @@ static void test_connect(void **state)
         check_target(METHOD_CONNECT, rows[i].in, rows[i].expected);
 }
 
-/* --- back to text -------------------------------------------------------------------------------- */
+/* --- back to text --------------------------------------------------------- */
 
 /* U6: brackets are back */
 static void test_host_field(void **state)
@@ -531,14 +554,10 @@ static void test_host_field(void **state)
         enum scheme scheme;
         const char *expected;
     } rows[] = {
-        {"A.b", SCHEME_HTTP, "a.b"},
-        {"a.b:80", SCHEME_HTTP, "a.b"},
-        {"a.b:443", SCHEME_HTTP, "a.b:443"},
-        {"a.b:443", SCHEME_HTTPS, "a.b"},
-        {"a.b:80", SCHEME_NONE, "a.b:80"},
-        {"127.1:65535", SCHEME_HTTP, "127.0.0.1:65535"},
-        {"[0::1]", SCHEME_HTTP, "[::1]"},
-        {"[::1]:8080", SCHEME_HTTP, "[::1]:8080"},
+        {"A.b", SCHEME_HTTP, "a.b"},         {"a.b:80", SCHEME_HTTP, "a.b"},
+        {"a.b:443", SCHEME_HTTP, "a.b:443"}, {"a.b:443", SCHEME_HTTPS, "a.b"},
+        {"a.b:80", SCHEME_NONE, "a.b:80"},   {"127.1:65535", SCHEME_HTTP, "127.0.0.1:65535"},
+        {"[0::1]", SCHEME_HTTP, "[::1]"},    {"[::1]:8080", SCHEME_HTTP, "[::1]:8080"},
     };
 
     UNUSED(state);
