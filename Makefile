@@ -9,7 +9,7 @@ all: build/build.ninja
 build/build.ninja:
 	@tools/install-deps build
 	meson setup build -Dprefix=$(PREFIX)
-run: all
+run: build/build.ninja
 	@tools/run
 check:
 	@tools/install-deps test

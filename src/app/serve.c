@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* serve: opens what the configuration names, starts the workers, then waits for signals on the main thread, which does nothing else.
- * TERM and INT drain, a second one stops at once, QUIT drains without limit.
+ * TERM and INT drain, a second one stops at once, QUIT drains without limit; HUP, USR1 and USR2 are refused in words.
  */
 #include "app/serve.h"
 
@@ -248,11 +248,12 @@ static bool all_stopped(const struct server *s)
 
 static void block_signals(sigset_t *ret_set)
 {
+    static const int taken[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
+
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(ret_set);
-    sigaddset(ret_set, SIGTERM);
-    sigaddset(ret_set, SIGINT);
-    sigaddset(ret_set, SIGQUIT);
+    for (unsigned i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+        sigaddset(ret_set, taken[i]);
     /* Threads inherit the mask: only the main thread takes them. */
     pthread_sigmask(SIG_BLOCK, ret_set, NULL);
 }
@@ -276,7 +277,10 @@ static void wait_for_the_end(struct server *s, const sigset_t *set)
 
         if (sig < 0)
             continue;
-        if (draining && sig != SIGQUIT) {
+        if (sig == SIGHUP || sig == SIGUSR1 || sig == SIGUSR2) {
+            /* Their defaults would kill the proxy. */
+            log_warn("%s is not in this build: nothing was done", sig == SIGHUP ? "reloading (HUP)" : "USR1 and USR2");
+        } else if (draining && sig != SIGQUIT) {
             log_info("stopping now");
             drain_workers(s, 0);
         } else if (!draining) {

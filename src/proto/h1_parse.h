@@ -47,8 +47,9 @@ void h1_parser_for(struct h1_parser *p, enum method request_method);
 
 /* Feeds n bytes. DONE: *ret_used bytes belonged to the head, the rest to what follows. MORE: all n were used.
  * BAD: all n were used; h1_parser_fault says why; the head may be partly filled (method, target) for the log.
- * After DONE or BAD it says the same again and uses nothing. A head takes at most four times limits->head from the arena for its text, and
- * 40 bytes for each place in the list of fields. */
+ * After DONE or BAD it says the same again and uses nothing.
+ * A head takes at most four times limits->head from the arena for its text, and 160 bytes a field for the list of fields.
+ * More options of Connection than limits->fields are TOO_MANY_FIELDS. */
 enum parse h1_parser_feed(struct h1_parser *p, const void *bytes, size_t n, size_t *ret_used);
 
 /* True once a byte of the message itself has been seen (skipped empty lines do not count). */

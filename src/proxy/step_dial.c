@@ -70,7 +70,7 @@ static bool take_kept(struct xchg *x)
     return true;
 }
 
-static enum xstep begin_race(struct xchg *x)
+static int begin_race(struct xchg *x)
 {
     struct xreq *q = x->req;
     struct worker *w = x->worker;
@@ -84,9 +84,7 @@ static enum xstep begin_race(struct xchg *x)
     q->phase_us = w->loop.now_us;
     x->rec.reused = false;
     stats_add(&w->stats, COUNTER_DIALS, 1);
-    if (connect_start(&w->loop, &o, &q->connect) < 0)
-        return xchg_fail(x, END_NO_MEMORY, NULL);
-    return STEP_WAIT;
+    return connect_start(&w->loop, &o, &q->connect);
 }
 
 /* A connection is there: a bare one for a tunnel, a mux for messages. */
@@ -142,7 +140,7 @@ enum xstep step_dial(struct xchg *x)
     if (!q->connect) {
         if (take_kept(x))
             return dialled(x, x->mux->conn);
-        if (begin_race(x) != STEP_WAIT)
+        if (begin_race(x) < 0)
             return xchg_fail(x, END_NO_MEMORY, NULL);
     }
     if (stream_broken(x->client))

@@ -64,8 +64,9 @@ static int filter(struct xchg *x, struct head *h)
 static bool upgrade_accepted(const struct xchg *x, const struct head *h)
 {
     const struct head *q = x->req->head;
+    bool uploading = x->relay.up.state == PUMP_RUN || x->relay.up.state == PUMP_FLUSH;
 
-    return q->protocol.n && h->protocol.n && slice_eq_nocase(q->protocol, h->protocol) && !stream_broken(x->client);
+    return !uploading && q->protocol.n && h->protocol.n && slice_eq_nocase(q->protocol, h->protocol) && !stream_broken(x->client);
 }
 
 static enum xstep upgraded(struct xchg *x, struct head *h)

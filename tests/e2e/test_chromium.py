@@ -76,6 +76,7 @@ class Page:
         self.site.stop()
 
 
+@pytest.mark.workers
 def test_a_page_of_many_parts_and_one_that_never_comes(chromium, serve):
     """U43: two hundred images arrive although one origin is silent; none fails, none waits for the silent one."""
     gate = threading.Event()

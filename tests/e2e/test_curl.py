@@ -96,6 +96,7 @@ def test_upload(curl, proxy_url, nginx, tmp, tls, chunked):
     arrived.unlink()
 
 
+@pytest.mark.workers
 @pytest.mark.parametrize("tunnel", [False, True], ids=["forward", "tunnel"])
 def test_a_gigabyte_arrives_unchanged(proxy_url, serve, tmp, tunnel):
     blob = serve(Blob(tmp))
@@ -197,6 +198,7 @@ def test_failure_is_a_status_with_its_reason(curl, proxy_url, tunnel, what, erro
     assert error in next(line for line in out.lower().splitlines() if line.startswith("proxy-status:"))
 
 
+@pytest.mark.workers
 def test_many_at_once(curl, proxy_url, nginx):
     """U43: a hundred requests in a burst, no 5xx."""
     urls = [nginx.url(f"/small.txt?{i}") for i in range(100)]
@@ -205,6 +207,7 @@ def test_many_at_once(curl, proxy_url, nginx):
     assert out.split() == ["200"] * 100
 
 
+@pytest.mark.workers
 def test_many_at_once_through_tunnels(curl, proxy_url, nginx):
     """U43, over TLS: fifty tunnels side by side."""
     urls = [nginx.url(f"/small.txt?{i}", tls=True) for i in range(50)]

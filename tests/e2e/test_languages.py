@@ -20,6 +20,7 @@ CLIENTS = pathlib.Path(__file__).parent / "clients"
 HELLO = "hello from the origin\n"
 
 
+@pytest.mark.workers
 def test_go(run, proxy_url, nginx, certificates, tmp, workdir):
     """S001-1, S001-2, U43: forward, CONNECT with h2 inside, a chunked upload, a hundred at once."""
     ran = run("go", "run", CLIENTS / "client.go", proxy_url, certificates.ca, nginx.url("").rstrip("/"),
@@ -72,6 +73,7 @@ def test_requests_sees_a_failed_connect_as_one(session):
         session.get("https://nosuch.test/", timeout=10)
 
 
+@pytest.mark.workers
 def test_quick_requests_in_a_row_and_in_parallel(session, nginx):
     """U43 flavour: five to ten quick requests were enough for others' 502."""
     url = nginx.url("/small.txt")
@@ -94,6 +96,7 @@ def test_urllib(proxy_url, nginx, certificates):
     assert error.value.code == 502
 
 
+@pytest.mark.workers
 def test_aiohttp(proxy_url, nginx, certificates):
     async def fetch(session, tls, n):
         url = nginx.url(f"/small.txt?{n}", tls=tls)
@@ -107,6 +110,7 @@ def test_aiohttp(proxy_url, nginx, certificates):
     assert set(asyncio.run(all_of_them())) == {(200, HELLO)}
 
 
+@pytest.mark.workers
 def test_node_as_an_origin_that_hangs_up_after_five_seconds(proxy, serve, tmp):
     """U43, design section 6: node closes a quiet connection after 5 s. Whoever asks again just then must not get a 502, with
     a request that may be repeated or with one that may not."""

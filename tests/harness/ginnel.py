@@ -71,7 +71,7 @@ class Ginnel:
     """A running ginnel with a temporary directory of its own. `config` is merged into DEFAULTS (None removes a key), or is the
     text of the file, or False for no file at all. `wrap` is put before the command, e.g. prlimit and its options."""
 
-    def __init__(self, config=None, args=(), env=None, wrap=(), tracked=True):
+    def __init__(self, config=None, args=(), env=None, wrap=(), pass_fds=(), tracked=True):
         self._tmp = tempfile.TemporaryDirectory(prefix="ginnel-test-")
         self.dir = pathlib.Path(self._tmp.name)
         self.access_path = self.dir / "access.log"
@@ -81,7 +81,7 @@ class Ginnel:
         argv = [*wrap, binary(), *self._config_args(config), *args]
         with open(self.stderr_path, "wb") as err, open(self.stdout_path, "wb") as out:
             self.process = subprocess.Popen(argv, cwd=self.dir, env=environment(self.dir, **(env or {})),
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=pass_fds)
         if tracked:
             scope.track(self, scope.PROXY)
         try:

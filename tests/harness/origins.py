@@ -28,6 +28,7 @@ import zipfile
 import websockets.server
 
 from .clock import Deadline
+from .net import have_ipv6
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 NAMES = ["origin.test", "git.test", "npm.test", "apt.test", "pip.test", "ws.test", "ssh.test", "node.test"]
@@ -39,8 +40,8 @@ def free_port():
     while True:
         port = random.SystemRandom().randrange(10000, 30000)
         try:
-            for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-                with socket.socket(family) as s:
+            for address in ["127.0.0.1"] + (["::1"] if have_ipv6() else []):
+                with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
                     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     s.bind((address, port))
             return port
@@ -150,10 +151,7 @@ http {{
     scgi_temp_path {d}/tmp5;
     keepalive_requests 100000;
     server {{
-        listen 127.0.0.1:{http};
-        listen [::1]:{http};
-        listen 127.0.0.1:{https} ssl http2;
-        listen [::1]:{https} ssl http2;
+        {listen}
         ssl_certificate {cert};
         ssl_certificate_key {key};
         root {d}/www;
@@ -174,8 +172,9 @@ http {{
         self.www.mkdir()
         self.http, self.https = free_port(), free_port()
         conf = self.dir / "nginx.conf"
-        c = certificates
-        conf.write_text(self.CONF.format(d=self.dir, http=self.http, https=self.https, cert=c.cert, key=c.key))
+        hosts = ["127.0.0.1"] + (["[::1]"] if have_ipv6() else [])
+        listen = " ".join(f"listen {host}:{self.http}; listen {host}:{self.https} ssl http2;" for host in hosts)
+        conf.write_text(self.CONF.format(d=self.dir, listen=listen, cert=certificates.cert, key=certificates.key))
         (self.www / "small.txt").write_text("hello from the origin\n")
         (self.www / "chunked.html").write_text('hello from<!--#echo var="nothing" default=""--> the origin\n')
         env = clean_env(self.dir)

@@ -6,7 +6,6 @@
 #include "sim/peer.h"
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "sim/sim.h"
 
 #include <stdarg.h>
@@ -240,7 +239,7 @@ static void sim_free(struct grave *g)
 
     s->conn.magic = OBJ_DEAD;
     s->peer->sim->n_conns--;
-    mem_free(s);
+    free(s);
 }
 
 static void sim_close(struct conn *c, bool reset)
@@ -271,15 +270,12 @@ static const struct conn_ops sim_ops = {
 
 struct peer *peer_new(struct sim *s, bool connecting, struct conn **ret_conn)
 {
-    struct conn_sim *c = mem_zalloc(sizeof(*c));
-    struct peer *p;
+    struct conn_sim *c = calloc(1, sizeof(*c));
+    struct peer *p = calloc(1, sizeof(*p));
 
-    if (!c)
-        return NULL;
-    p = calloc(1, sizeof(*p));
-    if (!p)
+    if (!c || !p)
         abort();
-    *p = (struct peer){.sim = s, .conn = c, .room = SIM_ROOM, .piece = SIM_ROOM, .reading = true};
+    *p = (struct peer){.sim = s, .conn = c, .room = SIM_ROOM, .piece = SIM_ROOM, .appetite = SIZE_MAX};
     switch (s->mode) {
     case SIM_BYTES:
         p->piece = s->scenario->bulk ? 501 : 1;
@@ -333,7 +329,7 @@ void peer_established(struct peer *p, int error)
 
 static bool move_from_proxy(struct peer *p)
 {
-    size_t n = p->reading ? min_size(p->piece, queue_len(&p->tx)) : 0;
+    size_t n = min_size(p->appetite, min_size(p->piece, queue_len(&p->tx)));
 
     if (!n)
         return false;
@@ -347,6 +343,8 @@ static bool move_from_proxy(struct peer *p)
     }
     queue_put(&p->got, p->tx.p + p->tx.at, n);
     queue_drop(&p->tx, n);
+    if (p->appetite != SIZE_MAX)
+        p->appetite -= n;
     if (p->tx_blocked) {
         p->tx_blocked = false;
         sock_edge(p);
@@ -359,6 +357,9 @@ static bool see_end(struct peer *p)
     enum peer_end was = p->end;
     bool all = !queue_len(&p->tx);
 
+    /* Who has reset the connection hears nothing more of it. */
+    if (p->rx_rst)
+        return false;
     if (p->closed == PEER_RESET && (all || p->sim->now_us >= p->closed_us + GRACE_US))
         p->end = PEER_RST;
     else if (all && p->end == PEER_OPEN && (p->tx_fin || p->closed == PEER_CLOSED))
@@ -411,8 +412,12 @@ static bool move_to_proxy(struct peer *p, bool stuck)
 
 bool peer_move(struct peer *p, bool stuck)
 {
-    bool moved = move_from_proxy(p);
+    bool moved;
 
+    if (!p->conn && (p->end != PEER_OPEN || p->rx_rst) && !queue_len(&p->tx) && !queue_len(&p->out) &&
+        peer_due_us(p) == UINT64_MAX)
+        return false;
+    moved = move_from_proxy(p);
     moved |= see_end(p);
     moved |= move_to_proxy(p, stuck);
     return moved;
@@ -420,7 +425,7 @@ bool peer_move(struct peer *p, bool stuck)
 
 uint64_t peer_due_us(const struct peer *p)
 {
-    return p->closed == PEER_RESET && p->end != PEER_RST ? p->closed_us + GRACE_US : UINT64_MAX;
+    return p->closed == PEER_RESET && p->end != PEER_RST && !p->rx_rst ? p->closed_us + GRACE_US : UINT64_MAX;
 }
 
 /* ---- what a peer does ---- */
@@ -492,12 +497,17 @@ void peer_close(struct peer *p)
 
 void peer_stop(struct peer *p)
 {
-    p->reading = false;
+    p->appetite = 0;
 }
 
 void peer_read(struct peer *p)
 {
-    p->reading = true;
+    p->appetite = SIZE_MAX;
+}
+
+void peer_read_some(struct peer *p, size_t n)
+{
+    p->appetite = n;
 }
 
 /* ---- what it expects ---- */
@@ -667,7 +677,7 @@ static void dump_bytes(const char *what, const char *p, size_t n)
 void peer_dump(const struct peer *p)
 {
     fprintf(stderr, "    %s: sees %s (at %llu ms)%s%s%s, %llu bytes taken, %zu under way\n", p->name, peer_end_name(p->end),
-            (unsigned long long)p->end_ms, p->late ? ", late" : "", p->reading ? "" : ", not reading",
+            (unsigned long long)p->end_ms, p->late ? ", late" : "", p->appetite ? "" : ", not reading",
             p->conn ? "" : ", closed by the proxy", (unsigned long long)p->taken, queue_len(&p->out) + queue_len(&p->rx));
     dump_bytes("used", p->got.p, p->got.at);
     dump_bytes("next", p->got.p + p->got.at, queue_len(&p->got));

@@ -45,7 +45,7 @@ struct peer {
     struct queue got; /* read here; `at`: what expectations have used up */
     bool tx_fin;      /* the proxy's FIN lies behind tx */
     bool tx_blocked;  /* the proxy found no room */
-    bool reading;
+    size_t appetite;  /* how much more it reads; SIZE_MAX: all there is */
     enum peer_close closed; /* what the proxy did */
     uint64_t closed_us;
     enum peer_end end;
@@ -68,6 +68,7 @@ void peer_rst(struct peer *p);
 void peer_close(struct peer *p);
 void peer_stop(struct peer *p); /* reads no more */
 void peer_read(struct peer *p); /* reads again */
+void peer_read_some(struct peer *p, size_t n); /* so much more, then no more */
 
 /* ---- what it expects; each runs the proxy first ---- */
 
@@ -102,7 +103,7 @@ size_t peer_pattern_match(const char *p, size_t n, uint64_t *at);
 
 /* ---- for sim.c ---- */
 
-struct peer *peer_new(struct sim *s, bool connecting, struct conn **ret_conn); /* NULL: memory refused */
+struct peer *peer_new(struct sim *s, bool connecting, struct conn **ret_conn);
 void peer_free(struct peer *p);
 bool peer_connecting(const struct peer *p);
 void peer_established(struct peer *p, int error);

@@ -24,6 +24,7 @@ enum {
     RUN_TURNS = 20000000,   /* turns of one sim_run */
     WALL_MS_HIGH = 1700000, /* seconds since 1970 at the start */
     CLIENT_PORT = 40000,
+    DUMP_PEERS = 12,
 };
 
 char sim_note[128];
@@ -72,6 +73,7 @@ static int world_dial(struct loop *loop, const struct addr *to, const struct add
     struct sim *s = sim_of(loop);
     struct origin *o = origin_find(s, to);
     struct peer *p;
+    void *probe;
 
     UNUSED(from);
     if (!o) {
@@ -85,9 +87,12 @@ static int world_dial(struct loop *loop, const struct addr *to, const struct add
     o->dialled_ms = sim_ms(s);
     if (o->kind == ORIGIN_UNROUTABLE)
         return o->error;
-    p = peer_new(s, true, ret_conn);
-    if (!p)
+    /* The world's own memory is never refused; a conn of the proxy's would be. */
+    probe = mem_alloc(1);
+    if (!probe)
         return ERR_NOMEM;
+    mem_free(probe);
+    p = peer_new(s, true, ret_conn);
     snprintf(p->name, sizeof(p->name), "origin %s #%u", o->address, o->dials);
     if (o->kind == ORIGIN_SILENT)
         return 0;
@@ -210,22 +215,32 @@ static void aborted(int sig)
 
 void sim_fail(struct sim *s, const char *fmt, ...)
 {
+    unsigned n_peers = 0;
     va_list ap;
 
+    LIST_EACH (it, &s->peers)
+        n_peers++;
     fprintf(stderr, "  failed at %llu ms: ", (unsigned long long)sim_ms(s));
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fprintf(stderr, "\n");
     say_where();
-    LIST_EACH (it, &s->peers)
-        peer_dump(LIST_ENTRY(it, struct peer, link));
+    LIST_EACH (it, &s->peers) {
+        /* Of a crowd the latest are of interest. */
+        if (n_peers-- <= DUMP_PEERS)
+            peer_dump(LIST_ENTRY(it, struct peer, link));
+    }
     for (unsigned r = 0; r < END_COUNT; r++)
         if (sim_ends(s, (enum end_reason)r))
             fprintf(stderr, "    ended %s: %llu\n", end_info((enum end_reason)r)->token,
                     (unsigned long long)sim_ends(s, (enum end_reason)r));
     mem_set_gate(NULL);
-    /* What a failed run leaves behind is no leak. */
+    /* What a failed run leaves behind is no leak; what it kept for reuse cannot be seen from here. */
+    while (s->worker.loop.blocks.n_free)
+        mem_free(objcache_get(&s->worker.loop.blocks));
+    while (s->worker.loop.pages.n_free)
+        mem_free(objcache_get(&s->worker.loop.pages));
     s->next_failed = failed;
     failed = s;
     the_sim = NULL;
@@ -263,7 +278,7 @@ static void default_conf(struct sim *s)
     s->policy = (struct policy){.own = &own, .n_own = 1};
 }
 
-/* Names that scenarios may use. What is not in here is asked of a server that does not answer. */
+/* Names that scenarios may use. Anything else cannot be asked for: the resolver opens no sockets in a simulation. */
 static const char *hosts_file(void)
 {
     static char path[] = "/tmp/ginnel-sim-XXXXXX";
@@ -293,7 +308,7 @@ static void remove_hosts(void)
 
 struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode)
 {
-    static const char *const servers[] = {"127.0.0.1:9", NULL};
+    static const char *const servers[] = {"127.0.0.1", NULL};
     static bool once;
     struct sim *s = calloc(1, sizeof(*s));
     struct resolve_conf resolve = {.servers = servers, .hosts_path = hosts_file(), .timeout_ms = 5000};
@@ -340,7 +355,6 @@ void sim_end(struct sim **sp)
     if (!w->loop.stop)
         sim_fail(s, "the worker does not stop although everything was cut");
     expect_zero(s, "sessions", !list_empty(&w->sessions) + atomic_load(&w->load));
-    expect_zero(s, "connections", s->n_conns);
     expect_zero(s, "blocks", w->loop.blocks.n_used);
     expect_zero(s, "pages", w->loop.pages.n_used);
     for (unsigned r = 0; r < END_COUNT; r++)
@@ -351,6 +365,8 @@ void sim_end(struct sim **sp)
         sim_fail(s, "the counters of sessions do not agree");
     expect_zero(s, "faults of the proxy's own", sim_ends(s, END_INTERNAL));
     worker_done(w);
+    /* Those to origins live until here. */
+    expect_zero(s, "connections", s->n_conns);
     expect_zero(s, "timers", w->loop.wheel.n - timer_armed(&w->drain_timer));
     board_free(s->board);
     the_sim = NULL;
@@ -394,6 +410,14 @@ static void sim_turn(struct sim *s, int max_wait_ms)
 static bool sim_still(const struct sim *s)
 {
     return !s->delivered && loop_idle(&s->worker.loop);
+}
+
+void sim_some(struct sim *s, unsigned turns)
+{
+    s->target_us = s->now_us;
+    s->idle_turns = 0;
+    while (turns--)
+        sim_turn(s, 0);
 }
 
 void sim_run(struct sim *s)
@@ -444,11 +468,6 @@ struct peer *sim_client(struct sim *s)
     struct peer *p = peer_new(s, false, &conn);
     struct addr a;
 
-    /* The socket exists; its memory is the proxy's business. */
-    if (!p) {
-        mem_set_gate(NULL);
-        sim_fail(s, "no memory for a client");
-    }
     snprintf(p->name, sizeof(p->name), "client #%u", ++s->n_clients);
     addr_v4(&a, localhost, (uint16_t)(CLIENT_PORT + s->n_clients % 20000));
     worker_take(&s->worker, conn, &a);

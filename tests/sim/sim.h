@@ -70,8 +70,21 @@ struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode);
 void sim_end(struct sim **s);    /* drains, looks for leaks, frees */
 extern char sim_note[128];       /* printed when the process aborts or an expectation fails: a seed, a round */
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF(2, 3) NORETURN;
+#define SIM_EXPECT(s, cond)                                                                                            \
+    do {                                                                                                               \
+        if (!(cond))                                                                                                   \
+            sim_fail(s, "line %d: not so: %s", __LINE__, #cond);                                                       \
+    } while (0)
+#define SIM_EQUAL(s, a, b)                                                                                             \
+    do {                                                                                                               \
+        long long a_ = (long long)(a), b_ = (long long)(b);                                                            \
+                                                                                                                       \
+        if (a_ != b_)                                                                                                  \
+            sim_fail(s, "line %d: %s is %lld, not %lld", __LINE__, #a, a_, b_);                                        \
+    } while (0)
 
 void sim_run(struct sim *s);                  /* until nothing moves */
+void sim_some(struct sim *s, unsigned turns); /* so many turns of the loop */
 void sim_advance(struct sim *s, uint64_t ms); /* lets time pass, too */
 uint64_t sim_ms(const struct sim *s);         /* since the start */
 /* Lets time pass until the peer has seen an end, and expects it between from_ms and to_ms from now. */

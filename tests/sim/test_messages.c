@@ -59,7 +59,7 @@ static void keep_alive(struct sim *s)
     }
     origin_expect_dials(o, 1);
     sim_expect_ends(s, END_DONE, 5);
-    assert_int_equal(sim_count(s, COUNTER_POOL_HITS), 4);
+    SIM_EQUAL(s, sim_count(s, COUNTER_POOL_HITS), 4);
 }
 
 /* C50: answered in order, one upstream at a time. */
@@ -197,9 +197,9 @@ static void large_both_ways(struct sim *s)
     peer_expect_pattern(c, N);
     peer_expect_nothing(c);
     peer_expect_end(c, PEER_OPEN);
-    assert_int_equal(sim_count(s, COUNTER_BYTES_UP), N);
-    assert_int_equal(sim_count(s, COUNTER_BYTES_DOWN), N);
-    assert_int_equal(sim_buffered(s), 0);
+    SIM_EQUAL(s, sim_count(s, COUNTER_BYTES_UP), N);
+    SIM_EQUAL(s, sim_count(s, COUNTER_BYTES_DOWN), N);
+    SIM_EQUAL(s, sim_buffered(s), 0);
 }
 
 /* Read to the close; the client hears it as chunks that end. */
@@ -636,7 +636,7 @@ static void early_answer_small(struct sim *s)
     peer_expect_all(c, OK_OUT);
     /* A connection with half a request on it is of no use. */
     sim_advance(s, 100);
-    assert_true(up->end != PEER_OPEN);
+    SIM_EXPECT(s, up->end != PEER_OPEN);
     peer_send_pattern(c, 997);
     peer_expect_end(c, PEER_OPEN);
     peer_send(c, GET);
@@ -703,7 +703,7 @@ static void early_answer_chunked(struct sim *s)
     sim_run(s);
     peer_expect_end(c, PEER_FIN);
     peer_expect_nothing(c);
-    assert_true(c->taken > 256 * KB);
+    SIM_EXPECT(s, c->taken > 256 * KB);
     peer_fin(c);
     sim_expect_sessions(s, 0);
 }
@@ -875,9 +875,9 @@ static void other_protocols(struct sim *s)
         peer_send(c, first[i]);
         sim_run(s);
         peer_expect_nothing(c);
-        assert_true(c->end != PEER_OPEN);
+        SIM_EXPECT(s, c->end != PEER_OPEN);
     }
-    assert_int_equal(sim_count(s, COUNTER_NOT_HTTP), 3);
+    SIM_EQUAL(s, sim_count(s, COUNTER_NOT_HTTP), 3);
     sim_expect_sessions(s, 0);
 }
 

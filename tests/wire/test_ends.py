@@ -385,6 +385,18 @@ def test_fin_after_a_request_that_fails(proxy):
     client.expect_end(FIN)
 
 
+@pytest.mark.parametrize("blank", [b"\r\n", b"\r\n\r\n"])
+def test_fin_after_a_request_and_an_empty_line(proxy, web, blank):
+    """C3 C53a: an empty line is no request that anybody waits for; the FIN behind it is seen"""
+    client = proxy.client()
+    client.send(request("GET", web.url("/")) + blank)
+    client.shut_write()
+    check = within(1)
+    assert client.recv_response().body == b"GET /"
+    client.expect_end(FIN)
+    check()
+
+
 def test_fin_of_an_idle_client(proxy, web):
     """C53a"""
     client = proxy.client()

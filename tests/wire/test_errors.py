@@ -4,6 +4,7 @@ says the same (the table of DESIGN 2, the tokens of end_reasons.h)."""
 
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -283,6 +284,18 @@ def test_own_wildcard_listener(start):
         made_here(answer, 502, "proxy_loop_detected")
 
 
+def test_own_wildcard_listener_by_the_address_of_the_machine(start):
+    """C38"""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        address = probe.getsockname()[0]
+    proxy = start({"listen": "0.0.0.0:0", "clients": "any"})
+    made_here(Client("127.0.0.1", proxy.port).ask(request("CONNECT", f"{address}:{proxy.port}")), 502, "proxy_loop_detected")
+
+
 def test_every_listener_counts(start):
     """C38"""
     proxy = start({"listen": ["127.0.0.1:0", "127.0.0.2:0"]})
@@ -338,6 +351,20 @@ def test_any_is_the_written_out_open_proxy(start, web):
     """CONFIG clients"""
     proxy = start({"listen": "0.0.0.0:0", "clients": "any"})
     assert Client("127.0.0.1", proxy.port, source="127.0.0.9").ask(request("GET", web.url("/"))).status == 200
+
+
+def test_ipv4_clients_of_an_ipv6_listener(start, web, ipv6):
+    """CONFIG clients: a mapped address is the IPv4 address"""
+    proxy = start({"listen": "[::]:0", "clients": ["::1", "127.0.0.1"]})
+    assert Client("::1", proxy.port).ask(request("GET", web.url("/"))).status == 200
+    try:
+        client = Client("127.0.0.1", proxy.port)
+    except ConnectionRefusedError:
+        return  # IPv6 only is an answer, too
+    assert client.ask(request("GET", web.url("/"))).status == 200
+    assert proxy.wait_access(2)[1]["client.address"] == "127.0.0.1"
+    refused = Client("127.0.0.1", proxy.port, source="127.0.0.2").ask(request("GET", web.url("/")))
+    made_here(refused, 403, "http_request_denied")
 
 
 # --- draining --------------------------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ def test_default_port_is_left_out_of_host(client, proxy, root):
     assert req.value("host") == address
 
 
+def test_options_with_a_query_alone_is_not_the_server(client, web):
+    """C11"""
+    assert forwarded(client, web, "OPTIONS", f"http://{web.authority}?q").target == "/?q"
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "PROPFIND", "M-SEARCH", "FOO", "get", "X!#$%&'*+.^_`|~"])
 def test_every_method_is_forwarded_as_written(client, web, method):
     """S002-9 S002-6 S004-1"""
@@ -174,6 +179,21 @@ def test_proxy_credentials_go_no_further(client, web):
     assert not req.has("proxy-authorization")
     assert req.value("authorization") == "Basic b3RoZXI="
     assert b"c2VjcmV0" not in req.raw
+
+
+def test_large_credentials_do_no_harm(client, web):
+    """FAILURES 10: nothing is copied into a fixed buffer"""
+    for value in ("Digest nc=" + "0" * 50000, "Basic " + "QUFB" * 12000, "Negotiate " + "A" * 55000, "x" * 60000):
+        assert client.ask(request("GET", web.url("/"), f"Proxy-Authorization: {value}")).status == 200
+    assert not any(req.has("proxy-authorization") for req in web.requests)
+
+
+def test_large_answer_heads_pass(client, web):
+    """C26: many cookies and long values of an origin"""
+    cookies = [f"Set-Cookie: c{i}={'v' * 300}" for i in range(150)]
+    web.reply = response(200, *cookies, body=b"x")
+    answer = client.ask(request("GET", web.url("/")))
+    assert answer.values("set-cookie") == [cookie.split(": ", 1)[1] for cookie in cookies]
 
 
 def test_via_is_added_both_ways(client, proxy, web):

@@ -252,3 +252,46 @@ def test_normal_requests_follow_on_other_connections(proxy, origin):
     second.send(request("GET", origin.url("/2")))
     assert origin.accept().recv_request().target == "/2"
     conn.expect_silence(0.05)
+
+
+def test_bytes_sent_ahead_of_a_101_belong_to_the_new_protocol(client, origin, web):
+    """C32; RFC 9931: they are never taken for a request once the protocol has changed"""
+    ahead = request("GET", web.url("/smuggled"))
+    client.send(request("GET", origin.url("/"), *WEBSOCKET) + ahead)
+    conn = origin.accept()
+    conn.recv_request_head()
+    conn.send(SWITCH)
+    assert client.recv_response_head().status == 101
+    assert conn.recv_exactly(len(ahead)) == ahead
+    assert not web.requests
+
+
+def test_bytes_sent_ahead_of_a_refused_upgrade_are_the_next_request(client, origin, web):
+    """C32: without a 101 the connection is still HTTP"""
+    client.send(request("GET", origin.url("/"), *WEBSOCKET) + request("GET", web.url("/next")))
+    conn = origin.accept()
+    conn.recv_request()
+    conn.send(response(426, "Upgrade: other", body=b"no"))
+    assert client.recv_response().status == 426
+    assert client.recv_response().body == b"GET /next"
+
+
+def test_reset_after_an_upgrade(client, origin):
+    """U11 U25"""
+    conn = upgraded(client, origin)
+    conn.reset()
+    client.expect_end("RST")
+
+
+def test_upgrade_is_logged_as_what_it_was(proxy, origin):
+    """U61 U25: 101 and its bytes"""
+    client = proxy.client()
+    conn = upgraded(client, origin)
+    client.send(b"12345")
+    assert conn.recv_exactly(5) == b"12345"
+    conn.send(b"123")
+    assert client.recv_exactly(3) == b"123"
+    client.close()
+    conn.close()
+    record = proxy.wait_access(1, {"server.port": origin.port})[0]
+    assert (record["http.response.status_code"], record["ginnel.bytes_up"], record["ginnel.bytes_down"]) == (101, 5, 3)

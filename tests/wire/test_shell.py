@@ -363,6 +363,23 @@ def test_log_file_is_appended_to(start, web, tmp_path):
     assert path.read_text().startswith('{"old": 1}\n')
 
 
+def test_log_file_that_cannot_be_written():
+    """CONFIG log.access: said at start"""
+    result = run_ginnel(config={"listen": "127.0.0.1:0", "log": {"access": "/no/such/directory/access.log"}})
+    assert result.returncode not in (0, -signal.SIGABRT) and "/no/such/directory/access.log" in result.stderr
+
+
+def test_log_reader_that_leaves(web):
+    """U62: a broken pipe of the log does not take the proxy with it"""
+    read_end, write_end = os.pipe()
+    proxy = Ginnel({"log": {"access": f"/proc/self/fd/{write_end}"}}, pass_fds=(write_end,))
+    os.close(write_end)
+    os.close(read_end)
+    for _ in range(5):
+        assert proxy.client().ask(request("GET", web.url("/"))).status == 200
+        time.sleep(0.05)
+
+
 def test_records_are_written_before_the_end(start, web):
     """S002-13: nothing of the log is lost by a drain"""
     proxy = start()
@@ -475,6 +492,16 @@ def test_second_signal_stops_now(start, origin):
     proxy.wait_exit()
     assert time.monotonic() - began < scaled(1)
     assert client.expect_end() in (FIN, RST)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
+def test_other_signals_do_not_end_it(start, web, number):
+    """CONFIG: HUP, USR1 and USR2 have other meanings"""
+    proxy = start()
+    for _ in range(3):
+        proxy.signal(number)
+        time.sleep(0.05)
+    assert proxy.client().ask(request("GET", web.url("/"))).status == 200
 
 
 def test_restart_on_the_same_port(start, web):

@@ -296,6 +296,7 @@ static void test_extensions(void **state)
         {"1;a=b\r\nx\r\n0\r\n\r\n", "x|DONE\n"},
         {"1;a;b=c;d\r\nx\r\n0\r\n\r\n", "x|DONE\n"},
         {"1;a=\"\"\r\nx\r\n0\r\n\r\n", "x|DONE\n"},
+        {"1;ab  =  cde;f \t;g\r\nx\r\n0\r\n\r\n", "x|DONE\n"},
         {"1;a=\"b;c=d\\\"\\\\ \te\xff\";f\r\nx\r\n0\r\n\r\n", "x|DONE\n"},
         {"1 ;\ta = b\t; c =\"d\" ;e\r\nx\r\n0\r\n\r\n", "x|DONE\n"},
         {"1;\r\nx", "|CHUNK_EXT"},

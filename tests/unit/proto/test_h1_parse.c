@@ -1082,6 +1082,19 @@ static void test_response_limits(void **state)
     }
 }
 
+/* Where a text is just full when a fold comes, or a value does not fit. */
+static void test_response_text_grows(void **state)
+{
+    UNUSED(state);
+    for (int size = 1015; size < 1030; size += 2) {
+        char in[2048], expected[2048];
+        int n = sprintf(in, OK11 "a: %0*d\r\n b\r\n\r\n", size, 7);
+
+        sprintf(expected, OKED "a: %0*d b\n", size, 7);
+        check_slice(&to_get, slice_of(in, (size_t)n), (size_t)n, expected);
+    }
+}
+
 /* --- faults --------------------------------------------------------------- */
 
 static void test_fault_table(void **state)
@@ -1134,6 +1147,7 @@ int main(void)
         cmocka_unit_test(test_response_to_head),
         cmocka_unit_test(test_response_to_connect),
         cmocka_unit_test(test_response_limits),
+        cmocka_unit_test(test_response_text_grows),
         cmocka_unit_test(test_fault_table),
     };
 

@@ -83,6 +83,8 @@ static void check_rows(const struct row *rows, size_t n, bool need_port)
         check_authority(rows[i].in, need_port, rows[i].expected);
 }
 
+#define A7  "aaaaaaa"
+#define L49 A7 A7 A7 A7 A7 A7 A7
 #define L10 "abcdefghij"
 #define L60 L10 L10 L10 L10 L10 L10
 #define L63 L60 "abc"
@@ -189,6 +191,22 @@ static void test_ports(void **state)
     UNUSED(state);
     check_rows(rows, ARRAY_LEN(rows), false);
     check_rows(rows, ARRAY_LEN(rows), true);
+}
+
+/* Escapes take three bytes each; beyond what they can need nothing is looked at. */
+static void test_long_names(void **state)
+{
+    char in[4096];
+    size_t n = 0;
+
+    UNUSED(state);
+    for (unsigned i = 0; i < 253; i++)
+        n += (size_t)snprintf(in + n, sizeof(in) - n, "%s", i % 50 == 49 ? "%2e" : "%61");
+    in[n] = '\0';
+    check_authority(in, false, "name " L49 "." L49 "." L49 "." L49 "." L49 ".aaa");
+    for (unsigned i = 0; i < 100; i++)
+        n += (size_t)snprintf(in + n, sizeof(in) - n, "%%61");
+    check_authority(in, false, "AUTHORITY");
 }
 
 static void test_port_needed_or_not(void **state)
@@ -596,6 +614,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_port_needed_or_not),
         cmocka_unit_test(test_address_spellings),
         cmocka_unit_test(test_address_bytes),

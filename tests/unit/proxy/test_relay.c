@@ -1,0 +1,993 @@
+/* SPDX-License-Identifier: MIT */
+/* Pumps and relays over real sockets: not a byte lost or changed, every end passed on as what it
+ * was (promise 3; C18, C19; FAILURES 22, 23; U11, U12). The bulk is run again as an unprivileged
+ * user, with pipes and without: root is exempt from the kernel's bound and hides it.
+ */
+#include "proxy/relay.h"
+
+#include "base/check.h"
+#include "base/err.h"
+#include "mux/stream_conn.h"
+#include "support/memfail.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/mem_conn.h"
+#include "support/net.h"
+
+enum { NOBODY = 65534, BULK = 16 << 20, PERIOD = 262139 };
+
+/* A peer and what it does; what it receives must be the pattern. */
+struct end {
+    int fd;
+    struct conn *conn; /* the relay's end of it */
+    uint64_t sent, to_send, got;
+    bool fin, fin_sent, deaf;
+    enum net_end end;
+};
+
+static struct end client, origin;
+static struct stream *c, *u;
+static struct relay relay;
+static struct task task;
+static struct timer timer;
+static enum relay_result result;
+static bool hold, seen_pipe, may_splice = true;
+static unsigned runs;
+static char pattern[2 * PERIOD], buf[PERIOD];
+
+static bool finished(void)
+{
+    return result != RELAY_WAIT && result != RELAY_MORE;
+}
+
+/* As the step does it. */
+static void run_relay(void)
+{
+    runs++;
+    task.bulk = false;
+    result = relay_run(&relay, &net_loop, c, u);
+    seen_pipe |= relay.up.pipe.size || relay.down.pipe.size;
+    if (result == RELAY_MORE) {
+        task.bulk = true;
+        task_wake(&task, TASK_RX);
+    } else if (result == RELAY_WAIT && relay.state == RELAY_CUT) {
+        timer_set_at(&timer, relay.cut_until_ms);
+    }
+}
+
+static void close_streams(void)
+{
+    if (!c)
+        return;
+    relay_stop(&relay, &net_loop);
+    timer_stop(&timer);
+    if (result != RELAY_ENDED) {
+        stream_reset(c);
+        stream_reset(u);
+    }
+    stream_release(&c);
+    stream_release(&u);
+}
+
+static void task_run(struct task *t, unsigned bits)
+{
+    UNUSED(t);
+    UNUSED(bits);
+    if (hold || !c)
+        return;
+    run_relay();
+    if (finished())
+        close_streams();
+}
+
+static void begin(bool small)
+{
+    net_begin();
+    hold = seen_pipe = false;
+    runs = 0;
+    result = RELAY_WAIT;
+    client = origin = (struct end){0};
+    for (size_t i = 0; i < sizeof(pattern); i++)
+        pattern[i] = (char)((i % PERIOD) * 31 + (i % PERIOD) / 251);
+    task_init(&task, &net_loop, "exchange", task_run);
+    timer_init(&timer, &task);
+    client.conn = net_conn(&client.fd, small);
+    origin.conn = net_conn(&origin.fd, small);
+    {
+        struct conn *a = client.conn, *b = origin.conn;
+
+        c = stream_conn_new(&a, &task);
+        u = stream_conn_new(&b, &task);
+    }
+    relay = (struct relay){0};
+    pump_start(&relay.up, NULL);
+    pump_start(&relay.down, NULL);
+}
+
+static int setup(void **state)
+{
+    UNUSED(state);
+    begin(false);
+    return 0;
+}
+
+static int setup_small(void **state)
+{
+    UNUSED(state);
+    begin(true);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    UNUSED(state);
+    close_streams();
+    if (client.fd >= 0)
+        close(client.fd);
+    if (origin.fd >= 0)
+        close(origin.fd);
+    net_later_ms(2 * CONN_RESET_GRACE_MS); /* who waits for a deaf peer */
+    for (int i = 0; i < 60; i++)
+        net_later_ms(CONN_RESET_POLL_MS);
+    net_end();
+    return 0;
+}
+
+/* ---- what peers do ---- */
+
+static void end_send(struct end *e)
+{
+    while (e->fd >= 0 && e->sent < e->to_send) {
+        size_t n = (size_t)(e->to_send - e->sent);
+        ssize_t r = send(e->fd, pattern + e->sent % PERIOD, min_size(n, PERIOD),
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (r <= 0)
+            return;
+        e->sent += (size_t)r;
+    }
+    if (e->fin && !e->fin_sent) {
+        shutdown(e->fd, SHUT_WR);
+        e->fin_sent = true;
+    }
+}
+
+static void end_read(struct end *e)
+{
+    size_t n = 0;
+
+    if (e->fd < 0 || e->deaf || e->end != NET_OPEN)
+        return;
+    e->end = net_read(e->fd, buf, sizeof(buf), &n);
+    assert_memory_equal(buf, pattern + e->got % PERIOD, n);
+    e->got += n;
+}
+
+static bool ends_step(void)
+{
+    end_send(&client);
+    end_send(&origin);
+    end_read(&client);
+    end_read(&origin);
+    return true;
+}
+
+#define UNTIL(cond) NET_UNTIL(ends_step() && (cond))
+
+static void rst(struct end *e)
+{
+    net_rst(e->fd);
+    e->fd = -1;
+}
+
+/* All that was sent is in the receiving end's kernel. */
+static void settle(struct end *e)
+{
+    int queued = -1;
+
+    for (int i = 0; i < 1000; i++) {
+        end_send(e);
+        assert_int_equal(ioctl(conn_fd(e->conn, CONN_IN), FIONREAD, &queued), 0);
+        if (e->sent == e->to_send && (uint64_t)queued == e->sent)
+            return;
+        net_sleep_ms(1);
+    }
+    fail_msg("%d of %d bytes arrived", queued, (int)e->to_send);
+}
+
+/* ---- bytes ---- */
+
+static void test_small_messages(void **state)
+{
+    UNUSED(state);
+    for (int i = 1; i <= 50; i++) {
+        client.to_send += 100;
+        UNTIL(origin.got == client.to_send);
+        origin.to_send += 3000;
+        UNTIL(client.got == origin.to_send);
+        assert_int_equal(result, RELAY_WAIT);
+        /* Nothing is held while nothing moves. */
+        assert_int_equal(net_loop.blocks.n_used, 0);
+    }
+    assert_false(seen_pipe);
+    assert_int_equal(relay.up.bytes, client.to_send);
+    assert_int_equal(relay.down.bytes, origin.to_send);
+    assert_false(relay_half_closed(&relay));
+}
+
+static void test_quiet(void **state)
+{
+    unsigned before;
+
+    UNUSED(state);
+    client.to_send = 100;
+    UNTIL(origin.got == 100);
+    before = runs;
+    for (int i = 0; i < 20; i++)
+        loop_turn(&net_loop, 2);
+    assert_int_equal(runs, before);
+}
+
+static void bulk(uint64_t up, uint64_t down)
+{
+    client.to_send = up;
+    origin.to_send = down;
+    client.fin = origin.fin = true;
+    UNTIL(client.end != NET_OPEN && origin.end != NET_OPEN);
+    assert_int_equal(result, RELAY_ENDED);
+    assert_int_equal(client.end, NET_FIN);
+    assert_int_equal(origin.end, NET_FIN);
+    assert_int_equal(origin.got, up);
+    assert_int_equal(client.got, down);
+    assert_int_equal(relay.up.bytes, up);
+    assert_int_equal(relay.down.bytes, down);
+    assert_int_equal(seen_pipe, may_splice);
+}
+
+static void test_bulk_up(void **state)
+{
+    UNUSED(state);
+    bulk(BULK, 0);
+}
+
+static void test_bulk_down(void **state)
+{
+    UNUSED(state);
+    bulk(100, BULK);
+}
+
+static void test_bulk_both_ways(void **state)
+{
+    UNUSED(state);
+    bulk(BULK, BULK);
+}
+
+static void test_bulk_through_small_sockets(void **state)
+{
+    UNUSED(state);
+    may_splice = seen_pipe;
+    client.to_send = 300000;
+    origin.to_send = 200000;
+    client.fin = origin.fin = true;
+    UNTIL(client.end != NET_OPEN && origin.end != NET_OPEN);
+    assert_int_equal(result, RELAY_ENDED);
+    assert_int_equal(origin.got, 300000);
+    assert_int_equal(client.got, 200000);
+}
+
+/* Bursts of every size around the one that switches. */
+static void test_switching(void **state)
+{
+    UNUSED(state);
+    for (int i = -2; i <= 2; i++) {
+        client.to_send += (uint64_t)(PUMP_COPY + i);
+        UNTIL(origin.got == client.to_send);
+        client.to_send += (uint64_t)(3 * PUMP_COPY + i);
+        UNTIL(origin.got == client.to_send);
+        client.to_send += 1;
+        UNTIL(origin.got == client.to_send);
+        /* The pipe has gone back. */
+        NET_UNTIL(result == RELAY_WAIT);
+        assert_int_equal(relay.up.pipe.size, 0);
+    }
+}
+
+/* ---- a FIN is a FIN ---- */
+
+static void half_close(struct end *first, struct end *second)
+{
+    first->to_send = 70000;
+    first->fin = true;
+    UNTIL(second->end == NET_FIN);
+    assert_int_equal(second->got, 70000);
+    assert_true(relay_half_closed(&relay));
+    assert_int_equal(result, RELAY_WAIT);
+    /* The other direction lives on while bytes move. */
+    for (int i = 0; i < 5; i++) {
+        second->to_send += 50000;
+        UNTIL(first->got == second->to_send);
+    }
+    assert_int_equal(first->end, NET_OPEN);
+    second->fin = true;
+    UNTIL(first->end == NET_FIN);
+    assert_int_equal(result, RELAY_ENDED);
+}
+
+static void test_client_half_closes(void **state)
+{
+    UNUSED(state);
+    half_close(&client, &origin);
+}
+
+static void test_origin_half_closes(void **state)
+{
+    UNUSED(state);
+    half_close(&origin, &client);
+}
+
+static void test_fin_alone(void **state)
+{
+    UNUSED(state);
+    client.fin = true;
+    UNTIL(origin.end == NET_FIN);
+    assert_int_equal(result, RELAY_WAIT);
+    origin.fin = true;
+    UNTIL(client.end == NET_FIN);
+    assert_int_equal(result, RELAY_ENDED);
+}
+
+/* The FIN waits behind what the sink has not taken. */
+static void test_fin_behind_a_stall(void **state)
+{
+    UNUSED(state);
+    origin.deaf = true;
+    client.to_send = 60000;
+    client.fin = true;
+    UNTIL(client.fin_sent || relay.up.wants_tx);
+    for (int i = 0; i < 30; i++)
+        loop_turn(&net_loop, 1);
+    assert_true(relay.up.state != PUMP_DONE);
+    origin.deaf = false;
+    UNTIL(origin.end == NET_FIN);
+    assert_int_equal(origin.got, 60000);
+}
+
+/* ---- an RST is an RST ---- */
+
+static void expect_cut(struct end *from, struct end *to, uint64_t n)
+{
+    uint64_t t0 = net_real_ms();
+
+    UNTIL(to->end != NET_OPEN);
+    assert_true(net_real_ms() - t0 < 1000);
+    assert_int_equal(to->end, NET_RST);
+    assert_int_equal(to->got, n);
+    assert_int_equal(result, from == &client ? RELAY_CLIENT_BROKE : RELAY_UPSTREAM_BROKE);
+}
+
+static void test_rst_alone(void **state)
+{
+    UNUSED(state);
+    rst(&client);
+    expect_cut(&client, &origin, 0);
+}
+
+static void test_rst_of_the_origin(void **state)
+{
+    UNUSED(state);
+    rst(&origin);
+    expect_cut(&origin, &client, 0);
+}
+
+static void pending(struct end *from, struct end *to, uint64_t n)
+{
+    hold = true;
+    from->to_send = n;
+    settle(from);
+    rst(from);
+    net_turns(3);
+    hold = false;
+    task_wake(&task, TASK_RX);
+    expect_cut(from, to, n);
+}
+
+static void test_rst_behind_pending_bytes(void **state)
+{
+    UNUSED(state);
+    pending(&client, &origin, 10000);
+}
+
+static void test_rst_of_the_origin_behind_pending_bytes(void **state)
+{
+    UNUSED(state);
+    pending(&origin, &client, 10000);
+}
+
+/* Enough to splice. */
+static void test_rst_behind_much(void **state)
+{
+    UNUSED(state);
+    pending(&client, &origin, 60000);
+}
+
+static void test_rst_of_the_origin_behind_much(void **state)
+{
+    UNUSED(state);
+    pending(&origin, &client, 60000);
+}
+
+static void test_rst_in_the_middle(void **state)
+{
+    UNUSED(state);
+    client.to_send = origin.to_send = BULK;
+    UNTIL(origin.got > BULK / 4 && client.got > BULK / 4);
+    rst(&client);
+    UNTIL(origin.end != NET_OPEN);
+    assert_int_equal(origin.end, NET_RST);
+    assert_true(origin.got <= client.sent);
+    assert_true(finished());
+}
+
+static void test_rst_after_a_fin(void **state)
+{
+    UNUSED(state);
+    client.to_send = 1000;
+    client.fin = true;
+    UNTIL(origin.end == NET_FIN);
+    origin.to_send = 5000;
+    UNTIL(client.got == 5000);
+    rst(&origin);
+    UNTIL(client.end != NET_OPEN);
+    assert_int_equal(client.end, NET_RST);
+    assert_int_equal(result, RELAY_UPSTREAM_BROKE);
+}
+
+/* What the origin said before it broke reaches the client, although a send met the break first. */
+static void test_sink_breaks_with_bytes_to_read(void **state)
+{
+    UNUSED(state);
+    hold = true;
+    origin.to_send = 5000;
+    settle(&origin);
+    client.to_send = 1000;
+    settle(&client);
+    rst(&origin);
+    net_sleep_ms(5);
+    hold = false;
+    run_relay();
+    if (finished())
+        close_streams();
+    UNTIL(client.end != NET_OPEN);
+    assert_int_equal(client.end, NET_RST);
+    assert_int_equal(client.got, 5000);
+}
+
+/* The RST comes after the loop's look: the splice meets it, and takes the error with it. What follows must not pass for an
+ * orderly end. */
+static void rst_met_by_splice(struct end *from, struct end *to)
+{
+    hold = true;
+    from->to_send = PUMP_COPY + 1000;
+    settle(from);
+    net_turns(3);
+    rst(from);
+    net_sleep_ms(5);
+    hold = false;
+    /* No turn of the loop in between. */
+    do
+        run_relay();
+    while (result == RELAY_MORE);
+    if (finished())
+        close_streams();
+    UNTIL(to->end != NET_OPEN);
+    assert_int_equal(to->got, PUMP_COPY + 1000);
+    assert_int_equal(to->end, NET_RST);
+}
+
+static void test_rst_of_the_client_met_by_splice(void **state)
+{
+    UNUSED(state);
+    rst_met_by_splice(&client, &origin);
+}
+
+static void test_rst_of_the_origin_met_by_splice(void **state)
+{
+    UNUSED(state);
+    rst_met_by_splice(&origin, &client);
+}
+
+/* The same for a sink: bytes are in the pipe, and the splice into the socket meets the RST. */
+static void test_rst_met_by_splice_into_the_sink(void **state)
+{
+    UNUSED(state);
+    origin.deaf = true;
+    client.to_send = BULK;
+    UNTIL(relay.up.pipe.bytes && relay.up.wants_tx && result == RELAY_WAIT);
+    hold = true;
+    origin.to_send = 3000;
+    end_send(&origin);
+    net_sleep_ms(2);
+    net_turns(2);
+    rst(&origin);
+    net_sleep_ms(5);
+    hold = false;
+    do
+        run_relay();
+    while (result == RELAY_MORE);
+    if (finished())
+        close_streams();
+    UNTIL(client.end != NET_OPEN);
+    assert_int_equal(client.got, 3000);
+    assert_int_equal(client.end, NET_RST);
+}
+
+/* ---- stalls ---- */
+
+static void test_sink_stalls_and_resumes(void **state)
+{
+    unsigned before;
+
+    UNUSED(state);
+    origin.deaf = true;
+    client.to_send = BULK;
+    UNTIL(relay.up.wants_tx && result == RELAY_WAIT && (relay.up.pipe.bytes || !may_splice));
+    for (int i = 0; i < 20; i++)
+        loop_turn(&net_loop, 2);
+    before = runs;
+    for (int i = 0; i < 20; i++)
+        loop_turn(&net_loop, 2);
+    /* It waits; it does not spin. */
+    assert_int_equal(runs, before);
+    for (int i = 0; i < 3; i++) {
+        /* The other direction goes on. */
+        origin.to_send += 1000;
+        UNTIL(client.got == origin.to_send);
+    }
+    origin.deaf = false;
+    client.fin = true;
+    UNTIL(origin.end == NET_FIN);
+    assert_int_equal(origin.got, BULK);
+}
+
+static void test_stalls_again_and_again(void **state)
+{
+    UNUSED(state);
+    client.to_send = BULK / 4;
+    client.fin = true;
+    while (origin.end == NET_OPEN) {
+        uint64_t want = origin.got + 100000 < client.to_send ? origin.got + 100000
+                                                             : client.to_send;
+
+        origin.deaf = true;
+        for (int i = 0; i < 3; i++) {
+            ends_step();
+            loop_turn(&net_loop, 0);
+        }
+        origin.deaf = false;
+        UNTIL(origin.got >= want || origin.end != NET_OPEN);
+        if (origin.got == client.to_send)
+            UNTIL(origin.end != NET_OPEN);
+    }
+    assert_int_equal(origin.end, NET_FIN);
+    assert_int_equal(origin.got, client.to_send);
+}
+
+/* Promise 3: within two seconds, also when the other side takes nothing: its reset is behind what it can get. */
+static void rst_beside_a_stall(struct end *from, struct end *to, uint64_t much)
+{
+    uint64_t waited = 0;
+
+    to->deaf = true;
+    from->to_send = much;
+    UNTIL((from == &client ? &relay.up : &relay.down)->wants_tx && result == RELAY_WAIT);
+    for (int i = 0; i < 20; i++) {
+        ends_step();
+        loop_turn(&net_loop, 1);
+    }
+    rst(from);
+    for (; !finished() && waited < 5000; waited += 100)
+        net_later_ms(100);
+    assert_true(finished());
+    assert_true(waited <= 2000);
+    for (int i = 0; i < 60; i++) /* the grace of the reset itself */
+        net_later_ms(CONN_RESET_POLL_MS);
+    to->deaf = false;
+    UNTIL(to->end != NET_OPEN);
+    assert_int_equal(to->end, NET_RST);
+    assert_true(to->got <= from->sent);
+}
+
+static void test_rst_beside_a_stall(void **state)
+{
+    UNUSED(state);
+    rst_beside_a_stall(&client, &origin, BULK);
+}
+
+static void test_rst_of_the_origin_beside_a_stall(void **state)
+{
+    UNUSED(state);
+    rst_beside_a_stall(&origin, &client, BULK);
+}
+
+/* ---- stopping ---- */
+
+static void test_stop_gives_everything_back(void **state)
+{
+    int fds = net_fds();
+
+    UNUSED(state);
+    origin.deaf = true;
+    client.to_send = BULK;
+    UNTIL(relay.up.pipe.bytes && relay.up.wants_tx && result == RELAY_WAIT);
+    assert_int_equal(net_fds(), fds + 2);
+    relay_stop(&relay, &net_loop);
+    assert_int_equal(net_fds(), fds);
+    assert_int_equal(relay.up.state, PUMP_DEAD);
+    relay_stop(&relay, &net_loop);
+}
+
+/* ---- one pump over conns without sockets ---- */
+
+static struct mem_conn from_conn, to_conn;
+static struct stream *from, *to;
+static struct pump pump;
+
+static int setup_mem(void **state)
+{
+    struct conn *a, *b;
+
+    UNUSED(state);
+    net_begin();
+    task_init(&task, &net_loop, "exchange", task_run);
+    hold = true;
+    for (size_t i = 0; i < sizeof(pattern); i++)
+        pattern[i] = (char)((i % PERIOD) * 31 + (i % PERIOD) / 251);
+    a = mem_conn_init(&from_conn, &net_loop);
+    b = mem_conn_init(&to_conn, &net_loop);
+    from = stream_conn_new(&a, &task);
+    to = stream_conn_new(&b, &task);
+    pump_start(&pump, NULL);
+    return 0;
+}
+
+static int teardown_mem(void **state)
+{
+    UNUSED(state);
+    pump_stop(&pump, &net_loop);
+    stream_release(&from);
+    stream_release(&to);
+    net_end();
+    return 0;
+}
+
+static enum pump_result run(void)
+{
+    enum pump_result r;
+
+    do
+        r = pump_run(&pump, &net_loop, from, to);
+    while (r == PUMP_MORE);
+    return r;
+}
+
+static void test_budget(void **state)
+{
+    UNUSED(state);
+    mem_conn_feed(&from_conn, pattern, 2 * PUMP_BUDGET_COPY * PUMP_COPY > PERIOD ? PERIOD : 0);
+    mem_conn_feed(&from_conn, pattern + PERIOD, PERIOD);
+    assert_int_equal(pump_run(&pump, &net_loop, from, to), PUMP_MORE);
+    assert_int_equal(pump.bytes, PUMP_BUDGET_COPY * PUMP_COPY);
+    assert_int_equal(run(), PUMP_WAIT);
+    assert_int_equal(to_conn.out_n, 2 * PERIOD);
+    assert_memory_equal(to_conn.out, pattern, 2 * PERIOD);
+    assert_false(pump.wants_tx);
+}
+
+static void test_pump_waits_for_room(void **state)
+{
+    UNUSED(state);
+    mem_conn_feed(&from_conn, pattern, PERIOD);
+    mem_conn_room(&to_conn, 1000);
+    assert_int_equal(run(), PUMP_WAIT);
+    assert_true(pump.wants_tx);
+    /* A tail, and no more than a tail. */
+    assert_true(pump.bytes <= PUMP_COPY);
+    assert_int_equal(to_conn.out_n, 1000);
+    while (to_conn.out_n < PERIOD) {
+        mem_conn_room(&to_conn, 7001);
+        assert_int_equal(run(), PUMP_WAIT);
+        assert_true(pump.bytes - to_conn.out_n <= 2 * PUMP_COPY);
+    }
+    assert_memory_equal(to_conn.out, pattern, PERIOD);
+}
+
+static void test_pump_flushes_at_the_end(void **state)
+{
+    UNUSED(state);
+    mem_conn_feed(&from_conn, pattern, 100);
+    mem_conn_fin(&from_conn);
+    mem_conn_room(&to_conn, 30);
+    assert_int_equal(run(), PUMP_WAIT);
+    assert_int_equal(pump.state, PUMP_FLUSH);
+    assert_true(pump.wants_tx);
+    assert_false(to_conn.fin_sent);
+    mem_conn_room(&to_conn, 100);
+    assert_int_equal(run(), PUMP_ENDED);
+    assert_int_equal(pump.state, PUMP_DONE);
+    assert_true(to_conn.fin_sent);
+}
+
+static void test_pump_breaks(void **state)
+{
+    UNUSED(state);
+    mem_conn_feed(&from_conn, pattern, 100);
+    mem_conn_rst(&from_conn, true);
+    assert_int_equal(run(), PUMP_FROM_BROKE);
+    assert_int_equal(to_conn.out_n, 100);
+    assert_false(to_conn.fin_sent);
+}
+
+/* ---- replay (DESIGN 6) ---- */
+
+/* Another upstream: what was kept goes there first. */
+static void again(struct replay *r)
+{
+    struct conn *b;
+
+    stream_release(&to);
+    b = mem_conn_init(&to_conn, &net_loop);
+    to = stream_conn_new(&b, &task);
+    r->sent = 0;
+    pump_start(&pump, r);
+}
+
+static void test_replay(void **state)
+{
+    static const size_t sizes[] = {1, 2047, 2048, 2049, 16384, 16385, REPLAY_MAX};
+    struct replay r = {0};
+
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        mem_conn_init(&from_conn, &net_loop);
+        again(&r);
+        mem_conn_feed(&from_conn, pattern, sizes[i]);
+        assert_int_equal(run(), PUMP_WAIT);
+        assert_int_equal(r.n, sizes[i]);
+        assert_false(r.lost);
+        assert_ptr_equal(pump.replay, &r);
+        again(&r);
+        assert_int_equal(run(), PUMP_WAIT);
+        assert_int_equal(to_conn.out_n, sizes[i]);
+        assert_memory_equal(to_conn.out, pattern, sizes[i]);
+        replay_done(&r);
+        assert_true(r.lost);
+        r = (struct replay){0};
+    }
+}
+
+static void test_replay_is_lost(void **state)
+{
+    struct replay r = {0};
+
+    UNUSED(state);
+    again(&r);
+    mem_conn_feed(&from_conn, pattern, REPLAY_MAX);
+    assert_int_equal(run(), PUMP_WAIT);
+    assert_false(r.lost);
+    mem_conn_feed(&from_conn, pattern + REPLAY_MAX, 1);
+    assert_int_equal(run(), PUMP_WAIT);
+    assert_true(r.lost);
+    assert_null(r.p);
+    assert_null(pump.replay);
+    /* The upload goes on. */
+    mem_conn_feed(&from_conn, pattern + REPLAY_MAX + 1, 5000);
+    assert_int_equal(run(), PUMP_WAIT);
+    assert_int_equal(to_conn.out_n, REPLAY_MAX + 5001);
+    assert_memory_equal(to_conn.out, pattern, to_conn.out_n);
+    replay_done(&r);
+}
+
+/* More arrives than is kept while the second upstream is still being given what was kept. */
+static void test_replay_then_lost(void **state)
+{
+    struct replay r = {0};
+
+    UNUSED(state);
+    again(&r);
+    mem_conn_feed(&from_conn, pattern, 60000);
+    assert_int_equal(run(), PUMP_WAIT);
+    again(&r);
+    mem_conn_room(&to_conn, 5000);
+    mem_conn_feed(&from_conn, pattern + 60000, 60000);
+    assert_int_equal(run(), PUMP_WAIT);
+    while (to_conn.out_n < 120000) {
+        mem_conn_room(&to_conn, 3000);
+        assert_int_equal(run(), PUMP_WAIT);
+    }
+    assert_memory_equal(to_conn.out, pattern, 120000);
+    assert_true(r.lost);
+    replay_done(&r);
+}
+
+static void test_replay_with_the_end(void **state)
+{
+    struct replay r = {0};
+
+    UNUSED(state);
+    again(&r);
+    mem_conn_feed(&from_conn, pattern, 40000);
+    mem_conn_fin(&from_conn);
+    assert_int_equal(run(), PUMP_ENDED);
+    again(&r);
+    mem_conn_room(&to_conn, 100);
+    assert_int_equal(run(), PUMP_WAIT);
+    mem_conn_room(&to_conn, SIZE_MAX);
+    assert_int_equal(run(), PUMP_ENDED);
+    assert_int_equal(to_conn.out_n, 40000);
+    assert_memory_equal(to_conn.out, pattern, 40000);
+    assert_true(to_conn.fin_sent);
+    replay_done(&r);
+}
+
+static void test_replay_without_memory(void **state)
+{
+    UNUSED(state);
+    for (memfail_start(); memfail_next();) {
+        struct replay r = {0};
+
+        pump_start(&pump, &r);
+        mem_conn_init(&from_conn, &net_loop);
+        mem_conn_init(&to_conn, &net_loop);
+        mem_conn_feed(&from_conn, pattern, 1000);
+        assert_int_equal(run(), PUMP_WAIT);
+        mem_conn_feed(&from_conn, pattern + 1000, 30000);
+        assert_int_equal(run(), PUMP_WAIT);
+        /* The upload is not the worse for it. */
+        assert_int_equal(to_conn.out_n, 31000);
+        assert_memory_equal(to_conn.out, pattern, 31000);
+        assert_int_equal(r.lost, memfail_hit());
+        replay_done(&r);
+    }
+}
+
+/* A tail cannot be kept: bytes are lost, so the tunnel must be cut now, not when somebody else ends it. */
+static void test_tunnel_without_memory(void **state)
+{
+    UNUSED(state);
+    for (memfail_start(); memfail_next();) {
+        enum relay_result r;
+        struct relay rel = {0};
+
+        objcache_done(&net_loop.blocks);
+        pump_start(&rel.up, NULL);
+        pump_start(&rel.down, NULL);
+        mem_conn_init(&from_conn, &net_loop);
+        mem_conn_init(&to_conn, &net_loop);
+        mem_conn_feed(&from_conn, pattern, 1000);
+        mem_conn_room(&to_conn, 10);
+        do
+            r = relay_run(&rel, &net_loop, from, to);
+        while (r == RELAY_MORE);
+        if (memfail_hit())
+            assert_int_equal(r, RELAY_UPSTREAM_BROKE);
+        else
+            assert_int_equal(r, RELAY_WAIT);
+        relay_stop(&rel, &net_loop);
+    }
+}
+
+#define TCP(f)   cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define SMALL(f) cmocka_unit_test_setup_teardown(f, setup_small, teardown)
+#define MEM(f)   cmocka_unit_test_setup_teardown(f, setup_mem, teardown_mem)
+
+/* ---- once more as an unprivileged user ---- */
+
+static int run_bulk(void)
+{
+    const struct CMUnitTest tests[] = {
+        TCP(test_switching),
+        TCP(test_bulk_up),
+        TCP(test_bulk_down),
+        TCP(test_bulk_both_ways),
+        TCP(test_sink_stalls_and_resumes),
+        TCP(test_rst_behind_much),
+        SMALL(test_stalls_again_and_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+static int run_bulk_without_pipes(void)
+{
+    static int fd[4096];
+    unsigned n = 0;
+    int two[2];
+
+    while (n < ARRAY_LEN(fd) && pipe2(two, O_NONBLOCK | O_CLOEXEC) == 0) {
+        fd[n++] = two[0];
+        fd[n++] = two[1];
+        if (fcntl(two[0], F_SETPIPE_SZ, 1 << 20) < 0 && fcntl(two[0], F_GETPIPE_SZ) < 32768)
+            break;
+    }
+    may_splice = false;
+    return run_bulk();
+}
+
+static int as_nobody(int (*tests)(void))
+{
+    pid_t child;
+    int status;
+
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        if (geteuid() == 0 && (setgid(NOBODY) || setuid(NOBODY)))
+            _exit(99);
+        status = tests();
+        fflush(NULL);
+        _exit(status);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return 1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MEM(test_budget),
+        MEM(test_pump_waits_for_room),
+        MEM(test_pump_flushes_at_the_end),
+        MEM(test_pump_breaks),
+        MEM(test_replay),
+        MEM(test_replay_is_lost),
+        MEM(test_replay_then_lost),
+        MEM(test_replay_with_the_end),
+        MEM(test_replay_without_memory),
+        TCP(test_small_messages),
+        TCP(test_quiet),
+        TCP(test_switching),
+        TCP(test_bulk_up),
+        TCP(test_bulk_down),
+        TCP(test_bulk_both_ways),
+        SMALL(test_bulk_through_small_sockets),
+        TCP(test_fin_alone),
+        TCP(test_client_half_closes),
+        TCP(test_origin_half_closes),
+        SMALL(test_fin_behind_a_stall),
+        TCP(test_rst_alone),
+        TCP(test_rst_of_the_origin),
+        TCP(test_rst_behind_pending_bytes),
+        TCP(test_rst_of_the_origin_behind_pending_bytes),
+        TCP(test_rst_behind_much),
+        TCP(test_rst_of_the_origin_behind_much),
+        TCP(test_rst_in_the_middle),
+        TCP(test_rst_after_a_fin),
+        TCP(test_sink_breaks_with_bytes_to_read),
+        TCP(test_sink_stalls_and_resumes),
+        SMALL(test_stalls_again_and_again),
+        TCP(test_stop_gives_everything_back),
+        TCP(test_rst_of_the_client_met_by_splice),
+        TCP(test_rst_of_the_origin_met_by_splice),
+        TCP(test_rst_met_by_splice_into_the_sink),
+        TCP(test_rst_beside_a_stall),
+        TCP(test_rst_of_the_origin_beside_a_stall),
+        MEM(test_tunnel_without_memory),
+    };
+    int r = cmocka_run_group_tests(tests, NULL, NULL);
+
+    r += as_nobody(run_bulk);
+    return r + as_nobody(run_bulk_without_pipes);
+}
