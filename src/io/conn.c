@@ -13,8 +13,8 @@ void conn_ready(struct conn *c, unsigned ev)
     if (ev & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->hup = true;
     /* The error itself may be consumed by whichever call meets it first; afterwards reads give 0, which must not pass for
-     * an orderly end (FAILURES 23, U11). So it is kept here. */
-    if ((ev & EPOLLERR) && !c->error)
+     * an orderly end (FAILURES 23, U11). So it is kept here. HUP without a FIN of ours is the same, met too late. */
+    if (((ev & EPOLLERR) || ((ev & EPOLLHUP) && !c->shut)) && !c->error)
         c->error = -ECONNRESET;
     if (ev & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         c->ready |= CONN_RX;
@@ -26,6 +26,15 @@ void conn_ready(struct conn *c, unsigned ev)
     }
     if (bits)
         task_wake(c->task, bits);
+}
+
+void conn_broke(struct conn *c, int error)
+{
+    if (!c->error)
+        c->error = error;
+    c->hup = true;
+    c->ready |= CONN_RX;
+    c->ready &= (uint8_t)~CONN_TX;
 }
 
 static void conn_end(struct conn **cp, bool reset)

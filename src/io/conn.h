@@ -78,6 +78,9 @@ void conn_close(struct conn **c);
 void conn_reset(struct conn **c);
 enum { CONN_RESET_GRACE_MS = 1000, CONN_RESET_POLL_MS = 20 };
 
+/* A call on its descriptor, or for its queues, failed for good: notes the error and has the reader meet it. */
+void conn_broke(struct conn *c, int error);
+
 /* What the kernel reported since the last turn; for the kinds' own use: sets ready, hup, error and wakes. */
 void conn_ready(struct conn *c, unsigned epoll_events);
 
@@ -86,6 +89,8 @@ void conn_ready(struct conn *c, unsigned epoll_events);
 /* Takes the descriptor (non-blocking, TCP_NODELAY inherited or set). Registers it once, edge-triggered, for all events.
  * On failure the descriptor is still the caller's. */
 int conn_tcp_new(struct loop *loop, int fd, bool connecting, struct conn **ret_conn) MUST_USE;
+/* Resets at once what still waits for its peer (conn_reset); for loop_done. */
+void conn_tcp_reap_all(struct loop *loop);
 /* The dial of world_linux: see loop.h. */
 int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct addr *from, struct conn **ret_conn) MUST_USE;
 /* The local address of a tcp conn; false for other kinds. */

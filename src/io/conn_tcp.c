@@ -77,13 +77,12 @@ static enum io tcp_send(struct conn *c, const struct iovec *iov, int n_iov, size
             r = sendmsg(tcp_of(c)->fd, &m, MSG_NOSIGNAL);
     } while (r < 0 && errno == EINTR);
     if (r < 0) {
-        c->ready &= (uint8_t)~CONN_TX;
-        if (errno == EAGAIN)
+        if (errno == EAGAIN) {
+            c->ready &= (uint8_t)~CONN_TX;
             return IO_AGAIN;
-        /* What was received before the break is still to be read: a reader must try. */
-        c->error = -errno;
-        c->hup = true;
-        c->ready |= CONN_RX;
+        }
+        /* What was received before the break is still to be read. */
+        conn_broke(c, -errno);
         return IO_ERR;
     }
     if ((size_t)r < want)
@@ -142,6 +141,7 @@ static void close_with_rst(int fd)
 
 /* A socket whose last bytes still have to reach the peer before its RST does (an RST throws away what is queued). */
 struct reaper {
+    struct list link; /* in the loop's resets */
     struct task task;
     struct timer timer;
     struct grave grave;
@@ -152,6 +152,17 @@ struct reaper {
 static void reaper_free(struct grave *g)
 {
     mem_free(CONTAINER_OF(g, struct reaper, grave));
+}
+
+static void reaper_end(struct reaper *r)
+{
+    struct loop *loop = r->task.loop;
+
+    close_with_rst(r->fd);
+    timer_stop(&r->timer);
+    task_cancel(&r->task);
+    list_del(&r->link);
+    loop_bury(loop, &r->grave);
 }
 
 static void reaper_run(struct task *t, unsigned bits)
@@ -165,8 +176,13 @@ static void reaper_run(struct task *t, unsigned bits)
         timer_set(&r->timer, CONN_RESET_POLL_MS);
         return;
     }
-    close_with_rst(r->fd);
-    loop_bury(t->loop, &r->grave);
+    reaper_end(r);
+}
+
+void conn_tcp_reap_all(struct loop *loop)
+{
+    LIST_EACH(it, &loop->resets)
+    reaper_end(LIST_ENTRY(it, struct reaper, link));
 }
 
 /* False: no memory for it; the RST goes out at once. */
@@ -182,6 +198,7 @@ static bool reaper_start(struct loop *loop, int fd)
     timer_init(&r->timer, &r->task);
     r->fd = fd;
     r->grave.free = reaper_free;
+    list_push(&loop->resets, &r->link);
     timer_set(&r->timer, CONN_RESET_POLL_MS);
     return true;
 }
@@ -191,7 +208,8 @@ static void tcp_close(struct conn *c, bool reset)
     struct conn_tcp *t = tcp_of(c);
     int queued = 0;
 
-    if (!reset || c->error) {
+    /* A connection that the kernel has given up needs no RST; one that we spoilt for lack of memory is healthy to the kernel. */
+    if (!reset || (c->error && c->error != ERR_NOMEM)) {
         close(t->fd);
     } else if (c->tx_bytes == 0 || ioctl(t->fd, SIOCOUTQ, &queued) < 0 || queued == 0 ||
                !reaper_start(c->loop, t->fd)) {

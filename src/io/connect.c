@@ -131,6 +131,9 @@ static void connect_step(struct connect *c)
             connect_finish(c);
             return;
         }
+        /* The latest one has failed: the next need not wait. */
+        if (c->begun && !c->conns[c->begun - 1])
+            c->next_ms = c->loop->now_ms;
         if (running && (c->begun == c->n || c->loop->now_ms < c->next_ms))
             break;
         connect_next(c);

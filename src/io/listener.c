@@ -106,6 +106,12 @@ static void listener_ready(struct watch *w, unsigned events)
             listener_pause(l);
             return;
         }
+        if (errno == EINVAL) {
+            /* The socket listens no more (shutdown): the worker is about to be told. */
+            loop_unwatch(l->loop, &l->watch);
+            l->paused = true;
+            return;
+        }
         /* ECONNABORTED and the network errors of accept(2) concern that one connection. */
     }
 }

@@ -100,6 +100,18 @@ static void loop_timers(struct loop *loop)
         task_wake(LIST_ENTRY(n, struct timer, node)->task, TASK_TIMER);
 }
 
+/* ---- the clock ---- */
+
+static void loop_clock(struct loop *loop)
+{
+    uint64_t us = loop->world->now_us(loop);
+
+    if (us > loop->now_us)
+        loop->now_us = us;
+    loop->now_ms = loop->now_us / 1000;
+    loop->wall_ms = loop->world->wall_ms(loop);
+}
+
 /* ---- the world: Linux ---- */
 
 static uint64_t linux_now_us(struct loop *loop)
@@ -127,6 +139,8 @@ static int linux_wait(struct loop *loop, int timeout_ms)
 
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
+    /* It may have been a long sleep: a deadline set by what follows counts from now. */
+    loop_clock(loop);
     for (int i = 0; i < n; i++) {
         uintptr_t cookie = (uintptr_t)ev[i].data.u64;
 
@@ -244,16 +258,6 @@ static void loop_graveyard(struct loop *loop)
 
 /* ---- the turn ---- */
 
-static void loop_clock(struct loop *loop)
-{
-    uint64_t us = loop->world->now_us(loop);
-
-    if (us > loop->now_us)
-        loop->now_us = us;
-    loop->now_ms = loop->now_us / 1000;
-    loop->wall_ms = loop->world->wall_ms(loop);
-}
-
 static int loop_timeout(const struct loop *loop, int max_wait_ms)
 {
     uint64_t next, wait;
@@ -316,6 +320,7 @@ int loop_init(struct loop *loop, const struct world_ops *world)
     list_init(&loop->bulk);
     list_init(&loop->flush);
     list_init(&loop->grave);
+    list_init(&loop->resets);
     loop_clock(loop);
     wheel_init(&loop->wheel, loop->now_ms);
     objcache_init(&loop->blocks, LOOP_BLOCK, LOOP_KEEP);
@@ -342,6 +347,7 @@ fail:
 
 void loop_done(struct loop *loop)
 {
+    conn_tcp_reap_all(loop);
     loop_graveyard(loop);
     if (loop->epfd >= 0)
         close(loop->epfd);

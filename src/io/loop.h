@@ -105,6 +105,7 @@ struct loop {
     uint64_t wall_ms;        /* likewise */
     struct wheel wheel;
     struct list small, bulk, flush, grave;
+    struct list resets; /* sockets whose RST waits until their last bytes have left (conn_tcp) */
     struct watch wake_watch;
     struct ring_ptr inbox;
     struct objcache blocks; /* 16 KB: buffers */

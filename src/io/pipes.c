@@ -12,7 +12,7 @@ struct pipe_pool {
     size_t max, lent;      /* bytes */
     unsigned n_idle;
     struct pipe_lent idle[PIPE_KEEP];
-    bool small;            /* the kernel refuses larger pipes: this user's pages are used up */
+    unsigned small;        /* the kernel refuses larger pipes (this user's pages are used up): so many asks more are refused */
 };
 
 struct pipe_pool *pipe_pool_new(size_t max_bytes)
@@ -52,7 +52,7 @@ static bool pipe_make(struct pipe_pool *p, struct pipe_lent *ret_pipe)
     *ret_pipe = (struct pipe_lent){.rd = fd[0], .wr = fd[1], .size = size > 0 ? (size_t)size : 0};
     /* A pipe of two pages moves less a call than a copy does. */
     if (ret_pipe->size < 32768) {
-        p->small = true;
+        p->small = PIPE_RETRY;
         pipe_close(ret_pipe);
         return false;
     }
@@ -63,10 +63,14 @@ bool pipe_lend(struct pipe_pool *p, struct pipe_lent *ret_pipe)
 {
     if (p->lent + PIPE_SIZE > p->max)
         return false;
-    if (p->n_idle)
+    if (p->n_idle) {
         *ret_pipe = p->idle[--p->n_idle];
-    else if (p->small || !pipe_make(p, ret_pipe))
+    } else if (p->small) {
+        p->small--;
         return false;
+    } else if (!pipe_make(p, ret_pipe)) {
+        return false;
+    }
     ret_pipe->bytes = 0;
     p->lent += ret_pipe->size;
     return true;
@@ -78,7 +82,7 @@ void pipe_return(struct pipe_pool *p, struct pipe_lent *pipe)
     p->lent -= pipe->size;
     if (pipe->bytes || p->n_idle == PIPE_KEEP) {
         pipe_close(pipe);
-        p->small = false;
+        p->small = 0;
     } else {
         p->idle[p->n_idle++] = *pipe;
     }

@@ -17,7 +17,7 @@ struct pipe_lent {
     size_t bytes; /* inside now; kept by the pump */
 };
 
-enum { PIPE_SIZE = 256 * 1024, PIPE_KEEP = 32 };
+enum { PIPE_SIZE = 256 * 1024, PIPE_KEEP = 32, PIPE_RETRY = 64 };
 
 struct pipe_pool *pipe_pool_new(size_t max_bytes) MUST_USE;
 void pipe_pool_free(struct pipe_pool *p);

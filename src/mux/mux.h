@@ -44,8 +44,8 @@ enum { MUX_DISCARD_BYTES = 256 * 1024, MUX_DISCARD_MS = 1000 };
 /* Takes the conn. NULL: memory refused, the conn is still the caller's.
  * limits are borrowed for the mux's life. early: what was read from the conn already, at most MUX_EARLY_MAX bytes; copied. */
 enum { MUX_EARLY_MAX = 16384 };
-struct mux *mux_h1_server_new(struct conn *conn, const struct h1_limits *limits, struct slice early) MUST_USE;
-struct mux *mux_h1_client_new(struct conn *conn, const struct h1_limits *limits) MUST_USE;
+struct mux *mux_server_new(struct conn *conn, const struct h1_limits *limits, struct slice early) MUST_USE;
+struct mux *mux_client_new(struct conn *conn, const struct h1_limits *limits) MUST_USE;
 
 /* Server role, called by the owner when its task was woken (or a stream was released): moves on whatever does not need a stream. */
 static inline enum mux_state mux_serve(struct mux *m)

@@ -77,6 +77,7 @@ void h1_attach(struct mux_h1 *m, const struct stream_ops *ops)
     m->tx_left = 0;
     m->expects = false;
     m->skipped = 0;
+    m->held_cr = false;
     h1_body_init(&m->body, H1_FRAME_NONE, 0, !m->client_side, NULL, m->limits);
 }
 
@@ -401,6 +402,11 @@ void h1_moved(struct stream *s, enum stream_dir dir, uint64_t n)
         CHECK(n <= m->tx_left);
         m->tx_left -= n;
     }
+}
+
+void h1_failed(struct stream *s, int error)
+{
+    conn_broke(h1_of(s)->wire.conn, error);
 }
 
 bool h1_broken(struct stream *s)

@@ -25,7 +25,8 @@ struct mux_h1 {
     struct timer discard;     /* server role: bounds H1_DISCARD */
     struct grave grave;
     uint32_t discarded; /* bytes of it so far */
-    uint32_t skipped;   /* server role: empty lines since the last request, in bytes */
+    uint32_t skipped;   /* server role: empty lines since the last request */
+    bool held_cr;       /* server role: a CR between requests whose LF has not come yet */
     enum h1_state state;
     enum h1_framing tx_framing;
     enum method method; /* of the request in hand */
@@ -56,6 +57,7 @@ size_t h1_room(struct stream *s);
 int h1_tunnel(struct stream *s);
 int h1_fd(struct stream *s, enum stream_dir dir, uint64_t *ret_max);
 void h1_moved(struct stream *s, enum stream_dir dir, uint64_t n);
+void h1_failed(struct stream *s, int error);
 bool h1_broken(struct stream *s);
 void h1_reset(struct stream *s);
 

@@ -13,7 +13,8 @@ static struct stream *client_open(struct mux *mux, struct task *task)
 {
     struct mux_h1 *m = h1_of_mux(mux);
 
-    if (m->state != H1_IDLE || m->wire.conn->error || m->wire.conn->hup)
+    /* A new connection may have its answer and its end waiting already. */
+    if (m->state != H1_IDLE || m->wire.conn->error)
         return NULL;
     h1_attach(m, &client_stream_ops);
     m->stream.task = task;
@@ -109,6 +110,7 @@ static const struct stream_ops client_stream_ops = {
     .tunnel = h1_tunnel,
     .fd = h1_fd,
     .moved = h1_moved,
+    .failed = h1_failed,
     .broken = h1_broken,
     .reset = h1_reset,
     .release = client_release,
@@ -121,7 +123,7 @@ static const struct mux_ops client_ops = {
     .close = h1_close,
 };
 
-struct mux *mux_h1_client_new(struct conn *conn, const struct h1_limits *limits)
+struct mux *mux_client_new(struct conn *conn, const struct h1_limits *limits)
 {
     struct mux_h1 *m = h1_new(conn, limits, &client_ops);
 

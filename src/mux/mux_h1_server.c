@@ -7,34 +7,71 @@
 
 #include "base/check.h"
 
-enum { SERVER_SKIP_MAX = 16 };
+enum { SERVER_SKIP_MAX = 8 }; /* empty lines */
 
 static const struct stream_ops server_stream_ops;
 
 /* ---- between streams ---- */
 
-/* Empty lines between requests are nobody's request (RFC 9112 2.2); they begin no exchange. Too many are: the parser will say so. */
-static void server_skip_lines(struct mux_h1 *m)
+/* How many of n bytes are empty lines before a request: nobody's (RFC 9112 2.2), they begin no exchange. A CR at the end is held
+ * back in m->held_cr until it is known what follows. Too many lines are left to the parser, which refuses them. */
+static size_t server_empty_lines(struct mux_h1 *m, const char *p, size_t n)
 {
-    while (m->wire.in.len && m->skipped < SERVER_SKIP_MAX) {
-        struct slice front = bufq_front(&m->wire.in);
-        size_t n = 0;
+    size_t i = 0;
 
-        while (n < front.n && n < SERVER_SKIP_MAX && (front.p[n] == '\r' || front.p[n] == '\n'))
-            n++;
-        bufq_drop(&m->wire.in, n);
-        m->skipped += (uint32_t)n;
-        if (n < front.n)
+    while (i < n && m->skipped < SERVER_SKIP_MAX) {
+        if (p[i] == '\r' && i + 1 == n) {
+            m->held_cr = true;
+            return n;
+        }
+        if (p[i] == '\n')
+            i++;
+        else if (p[i] == '\r' && p[i + 1] == '\n')
+            i += 2;
+        else
+            break;
+        m->skipped++;
+    }
+    return i;
+}
+
+/* Reads once and queues what may begin a request. OK: something was read. */
+static enum io server_read(struct mux_h1 *m)
+{
+    char *p = m->loop->scratch + 1; /* room for a CR that was held back */
+    size_t n, skip;
+    enum io io = wire_recv(&m->wire, p, WIRE_ROOM, &n);
+
+    if (io != IO_OK)
+        return io;
+    if (m->held_cr) {
+        m->held_cr = false;
+        *--p = '\r';
+        n++;
+    }
+    skip = server_empty_lines(m, p, n);
+    return wire_unread(&m->wire, p + skip, n - skip) < 0 ? IO_ERR : IO_OK;
+}
+
+/* What was read together with the request before. */
+static void server_skip_queued(struct mux_h1 *m)
+{
+    while (m->wire.in.len) {
+        struct slice front = bufq_front(&m->wire.in);
+        size_t skip = server_empty_lines(m, front.p, front.n);
+
+        bufq_drop(&m->wire.in, skip);
+        if (skip < front.n)
             return;
     }
 }
 
 static enum mux_state server_idle(struct mux_h1 *m)
 {
-    if (!m->wire.in.len) {
-        size_t n;
-
-        switch (wire_recv(&m->wire, m->loop->scratch, WIRE_ROOM, &n)) {
+    server_skip_queued(m);
+    /* Ends: each round has read something, and the empty lines are bounded. */
+    while (!m->wire.in.len) {
+        switch (server_read(m)) {
         case IO_OK:
             break;
         case IO_AGAIN:
@@ -44,14 +81,7 @@ static enum mux_state server_idle(struct mux_h1 *m)
             m->state = H1_DEAD;
             return MUX_CLOSED;
         }
-        if (wire_unread(&m->wire, m->loop->scratch, n) < 0) {
-            m->state = H1_DEAD;
-            return MUX_CLOSED;
-        }
     }
-    server_skip_lines(m);
-    if (!m->wire.in.len)
-        return MUX_IDLE;
     h1_attach(m, &server_stream_ops);
     m->mux.on_stream(&m->mux, &m->stream);
     /* The owner may have refused it for lack of memory. */
@@ -232,7 +262,8 @@ static void server_release(struct stream *s)
         m->wire.conn->task = m->mux.task;
     if (!m->wire.conn || s->tunnel || s->tx != STREAM_END) {
         m->state = H1_DEAD;
-    } else if (m->close) {
+    } else if (m->close || (s->rx != STREAM_END && m->body.trailer_parser)) {
+        /* A trailer section half read lies in the arena that is about to go: no discarding then. */
         m->state = H1_LAST;
     } else if (s->rx != STREAM_END) {
         m->state = H1_DISCARD;
@@ -259,6 +290,7 @@ static const struct stream_ops server_stream_ops = {
     .tunnel = h1_tunnel,
     .fd = h1_fd,
     .moved = h1_moved,
+    .failed = h1_failed,
     .broken = h1_broken,
     .reset = h1_reset,
     .release = server_release,
@@ -270,7 +302,7 @@ static const struct mux_ops server_ops = {
     .close = h1_close,
 };
 
-struct mux *mux_h1_server_new(struct conn *conn, const struct h1_limits *limits, struct slice early)
+struct mux *mux_server_new(struct conn *conn, const struct h1_limits *limits, struct slice early)
 {
     struct mux_h1 *m = h1_new(conn, limits, &server_ops);
 

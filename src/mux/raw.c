@@ -6,7 +6,9 @@
 
 enum io raw_broken(struct raw r)
 {
-    if (r.client)
+    if (r.wire->conn && r.wire->conn->error == ERR_NOMEM)
+        r.stream->fault = (struct stream_fault){END_NO_MEMORY, "out of memory"};
+    else if (r.client)
         r.stream->fault = (struct stream_fault){END_CLIENT_RESET, "the client reset the connection"};
     else
         r.stream->fault = (struct stream_fault){END_UPSTREAM_RESET, "the origin reset the connection"};

@@ -40,6 +40,7 @@ struct stream_ops {
     int (*tunnel)(struct stream *s);
     int (*fd)(struct stream *s, enum stream_dir dir, uint64_t *ret_max);
     void (*moved)(struct stream *s, enum stream_dir dir, uint64_t n);
+    void (*failed)(struct stream *s, int error);
     bool (*broken)(struct stream *s);
     void (*reset)(struct stream *s);
     void (*release)(struct stream *s);
@@ -119,6 +120,12 @@ static inline int stream_fd(struct stream *s, enum stream_dir dir, uint64_t *ret
 static inline void stream_moved(struct stream *s, enum stream_dir dir, uint64_t n)
 {
     s->ops->moved(s, dir, n);
+}
+
+/* A call on stream_fd's descriptor failed with that (negative) error, and may have consumed it: the next recv or send tells. */
+static inline void stream_failed(struct stream *s, int error)
+{
+    s->ops->failed(s, error);
 }
 
 /* The peer has reset it (received bytes may still be there). */

@@ -63,6 +63,11 @@ static void conn_moved(struct stream *s, enum stream_dir dir, uint64_t n)
     raw_moved(raw_of(s), dir, n);
 }
 
+static void conn_failed(struct stream *s, int error)
+{
+    conn_broke(conn_of(s)->wire.conn, error);
+}
+
 static bool conn_broken(struct stream *s)
 {
     return conn_of(s)->wire.conn->error != 0;
@@ -100,6 +105,7 @@ static const struct stream_ops conn_stream_ops = {
     .room = conn_room,
     .fd = conn_descriptor,
     .moved = conn_moved,
+    .failed = conn_failed,
     .broken = conn_broken,
     .reset = conn_reset_stream,
     .release = conn_release,

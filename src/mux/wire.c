@@ -92,7 +92,12 @@ enum io wire_send(struct wire *w, const struct iovec *iov, int n_iov)
         bufq_drop(&w->out, queued);
         sent -= queued;
     }
-    return wire_keep(w, iov, n_iov, sent) < 0 ? IO_ERR : IO_OK;
+    if (wire_keep(w, iov, n_iov, sent) < 0) {
+        /* Bytes are lost: nothing may follow them. */
+        conn_broke(w->conn, ERR_NOMEM);
+        return IO_ERR;
+    }
+    return IO_OK;
 }
 
 enum io wire_flush(struct wire *w)

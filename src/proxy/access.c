@@ -13,10 +13,12 @@
 #include "base/ring.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ACCESS_SHARDS_MAX = 64, ACCESS_SAY_RING = 1 << 16, ACCESS_STALL_MS = 1000 };
@@ -36,7 +38,7 @@ struct access_log {
     struct access_shard *shards[ACCESS_SHARDS_MAX];
     pthread_mutex_t say_lock; /* many producers, one ring */
     struct ring_bytes say;
-    bool failed; /* the sink refused: said once */
+    bool is_file; /* never makes us wait */
 };
 
 /* ---- the record ---- */
@@ -72,7 +74,7 @@ static void write_request(struct json *j, const struct access_record *r)
         json_kstr(j, "network.protocol.version", r->version == 10 ? SLICE("1.0") : SLICE("1.1"));
 }
 
-size_t access_format(const struct access_record *r, uint64_t now_us, char *out, size_t cap)
+static size_t format(const struct access_record *r, uint64_t now_us, char *out, size_t cap)
 {
     char time[DATE_ISO_LEN + 1];
     struct json j;
@@ -103,6 +105,19 @@ size_t access_format(const struct access_record *r, uint64_t now_us, char *out, 
         return 0;
     out[j.n] = '\n';
     return j.n + 1;
+}
+
+size_t access_format(const struct access_record *r, uint64_t now_us, char *out, size_t cap)
+{
+    size_t n = format(r, now_us, out, cap);
+    struct access_record shorter;
+
+    if (n)
+        return n;
+    /* A byte escapes to six: nobody is to hide from the log behind a path that does not fit. */
+    shorter = *r;
+    shorter.path.n = min_size(r->path.n, ACCESS_PATH_MAX / 8);
+    return format(&shorter, now_us, out, cap);
 }
 
 /* ---- workers ---- */
@@ -168,39 +183,49 @@ bool access_say(struct access_log *a, const char *line, size_t n)
 
 /* ---- the writer ---- */
 
-/* A sink that takes nothing for a while (a stuck pipe) costs lines, never traffic: the rings fill and count. */
+/* Waits until the sink takes something. False: it does not, and the process is to end. Only pipes and sockets can make us wait, and
+ * they are written in pieces that do not block once they are ready. */
+static bool sink_ready(struct access_log *a)
+{
+    struct pollfd pf = {.fd = a->fd, .events = POLLOUT};
+
+    while (!a->is_file && poll(&pf, 1, ACCESS_STALL_MS) == 0)
+        if (atomic_load(&a->stop))
+            return false;
+    return true;
+}
+
+/* A sink that takes nothing (a stuck pipe) costs lines, never traffic: the rings fill, and what does not fit is counted. */
 static void write_all(struct access_log *a, const char *p, size_t n)
 {
-    while (n) {
-        ssize_t w = write(a->fd, p, n);
+    while (n && sink_ready(a)) {
+        ssize_t w = write(a->fd, p, a->is_file ? n : min_size(n, PIPE_BUF));
 
         if (w > 0) {
             p += w;
             n -= (size_t)w;
-            a->failed = false;
-        } else if (w < 0 && errno == EAGAIN && !atomic_load(&a->stop)) {
-            struct pollfd pf = {.fd = a->fd, .events = POLLOUT};
-
-            poll(&pf, 1, ACCESS_STALL_MS);
-        } else if (w < 0 && errno == EINTR) {
-            continue;
-        } else {
-            a->failed = true;
+        } else if (w < 0 && errno != EAGAIN && errno != EINTR) {
             return;
         }
     }
 }
 
+/* Whole records: one that lies around the ring's end is written to its end before another ring has its turn. */
 static bool drain_ring(struct access_log *a, struct ring_bytes *r)
 {
+    bool any = false, whole = true;
     const char *p;
-    size_t n = ring_bytes_peek(r, &p);
+    size_t n;
 
-    if (!n)
-        return false;
-    write_all(a, p, n);
-    ring_bytes_drop(r, n);
-    return true;
+    while ((n = ring_bytes_peek(r, &p)) != 0) {
+        if (any && whole)
+            break;
+        whole = p[n - 1] == '\n';
+        write_all(a, p, n);
+        ring_bytes_drop(r, n);
+        any = true;
+    }
+    return any;
 }
 
 static bool drain_all(struct access_log *a)
@@ -238,10 +263,12 @@ static void *access_thread(void *arg)
 struct access_log *access_open(int fd)
 {
     struct access_log *a = mem_zalloc(sizeof(*a));
+    struct stat st;
 
     if (!a)
         return NULL;
     a->fd = fd;
+    a->is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     pthread_mutex_init(&a->say_lock, NULL);
     a->wakefd = eventfd(0, EFD_CLOEXEC);
     if (a->wakefd < 0 || ring_bytes_init(&a->say, ACCESS_SAY_RING) < 0)

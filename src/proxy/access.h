@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-enum { ACCESS_RING = 1 << 20, ACCESS_LINE_MAX = 4096, ACCESS_PATH_MAX = 1024 };
+enum { ACCESS_RING = 1 << 20, ACCESS_LINE_MAX = 4096, ACCESS_PATH_MAX = 1024, ACCESS_METHOD_MAX = 32 };
 
 /* What is known about one exchange. Slices point into its arena, or into the block it keeps for the life of a tunnel. */
 struct access_record {
@@ -43,7 +43,8 @@ struct access_shard *access_shard_new(struct access_log *a, struct loop *loop) M
 /* False: the ring is full. */
 bool access_put(struct access_shard *s, const struct access_record *r, uint64_t now_us);
 
-/* The record as one JSON line (with newline); returns its length. For tests too. */
+/* The record as one JSON line (with newline); returns its length. A path that needs too much escaping is cut; 0 only when cap is
+ * smaller than ACCESS_LINE_MAX and does not do. For tests too. */
 size_t access_format(const struct access_record *r, uint64_t now_us, char *out, size_t cap);
 
 #endif

@@ -184,8 +184,10 @@ static enum pump_result pump_drain_pipe(struct pump *p, struct loop *loop, struc
         p->wants_tx = true;
         return PUMP_WAIT;
     }
-    if (n <= 0)
+    if (n <= 0) {
+        stream_failed(to, n < 0 ? -errno : -EPIPE);
         return PUMP_TO_BROKE;
+    }
     p->pipe.bytes -= (size_t)n;
     stream_moved(to, STREAM_TX, (uint64_t)n);
     if (p->pipe.bytes)
@@ -213,9 +215,11 @@ static enum pump_result pump_fill_pipe(struct pump *p, struct loop *loop, struct
         pump_give_pipe(p, loop);
         return pump_idle(p, to);
     }
+    /* The end, or an error, which this call has consumed: the next read tells it as what it is. */
     if (n == 0)
         stream_moved(from, STREAM_RX, 0);
-    /* The end, or an error: the next read tells which. */
+    else
+        stream_failed(from, -errno);
     pump_give_pipe(p, loop);
     return PUMP_MORE;
 }
@@ -286,13 +290,12 @@ static bool pump_live(const struct pump *p)
     return p->state == PUMP_RUN || p->state == PUMP_FLUSH;
 }
 
-/* One side was reset by its peer. What was read from it still goes to the other side, then that is reset as well. */
-static void relay_cut(struct relay *r, struct loop *loop, struct pump *into_live)
+void relay_cut(struct relay *r, struct loop *loop, struct pump *p)
 {
-    struct pump *other = into_live == &r->up ? &r->down : &r->up;
+    struct pump *other = p == &r->up ? &r->down : &r->up;
 
     pump_stop(other, loop);
-    into_live->state = PUMP_FLUSH;
+    p->state = PUMP_FLUSH;
     r->state = RELAY_CUT;
     r->cut_until_ms = loop->now_ms + RELAY_CUT_MS;
 }
@@ -350,6 +353,24 @@ static enum relay_result relay_run_cut(struct relay *r, struct loop *loop, struc
     return broke;
 }
 
+/* A reset that no pump meets: its own pump has ended, so nothing is left to pass on; or that pump waits for a sink that has taken
+ * nothing for a second, and what it holds back will not be waited for. */
+static bool relay_reset_unmet(const struct relay *r, const struct loop *loop, struct stream *client, struct stream *upstream,
+                              enum relay_result *ret)
+{
+    bool stalled = loop->now_ms - r->active_ms >= RELAY_CUT_MS;
+
+    if (stream_broken(client) && (!pump_live(&r->up) || stalled)) {
+        *ret = RELAY_CLIENT_BROKE;
+        return true;
+    }
+    if (stream_broken(upstream) && (!pump_live(&r->down) || stalled)) {
+        *ret = RELAY_UPSTREAM_BROKE;
+        return true;
+    }
+    return false;
+}
+
 enum relay_result relay_run(struct relay *r, struct loop *loop, struct stream *client, struct stream *upstream)
 {
     enum relay_result ret = RELAY_WAIT;
@@ -364,6 +385,8 @@ enum relay_result relay_run(struct relay *r, struct loop *loop, struct stream *c
     }
     if (r->state == RELAY_CUT)
         return relay_run_cut(r, loop, client, upstream);
+    if (ret != RELAY_MORE && relay_reset_unmet(r, loop, client, upstream, &ret))
+        return ret;
     if (pump_live(&r->up) || pump_live(&r->down))
         return ret;
     if (r->up.state == PUMP_DONE && r->down.state == PUMP_DONE)

@@ -67,6 +67,9 @@ void pump_stop(struct pump *p, struct loop *loop);
 /* A tunnel: runs both pumps. */
 enum relay_result relay_run(struct relay *r, struct loop *loop, struct stream *client, struct stream *upstream) MUST_USE;
 void relay_stop(struct relay *r, struct loop *loop);
+/* The source of p was reset by its peer. What was read from it still goes to the sink (flush it until cut_until_ms), then that is
+ * to be reset as well. */
+void relay_cut(struct relay *r, struct loop *loop, struct pump *p);
 /* One direction has seen its FIN. */
 bool relay_half_closed(const struct relay *r);
 

@@ -182,7 +182,7 @@ static void session_greet(struct session *s)
         session_end(s, false);
         return;
     }
-    s->mux = mux_h1_server_new(s->conn, &w->limits, slice_of(w->loop.scratch, n));
+    s->mux = mux_server_new(s->conn, &w->limits, slice_of(w->loop.scratch, n));
     if (!s->mux) {
         stats_add(&w->stats, COUNTER_NO_MEMORY, 1);
         session_end(s, true);

@@ -97,7 +97,7 @@ static enum xstep use_conn(struct xchg *x, struct conn *conn)
     if (x->req->head->method == METHOD_CONNECT) {
         x->upstream = stream_conn_new(&conn, &x->task);
     } else {
-        x->mux = mux_h1_client_new(conn, &w->limits);
+        x->mux = mux_client_new(conn, &w->limits);
         x->upstream = x->mux ? mux_open(x->mux, &x->task) : NULL;
     }
     if (x->upstream)

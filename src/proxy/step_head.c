@@ -17,7 +17,7 @@ static void note(struct xchg *x, const struct head *h)
 
     if (!h)
         return;
-    r->method = h->method_name;
+    r->method = slice_of(h->method_name.p, min_size(h->method_name.n, ACCESS_METHOD_MAX));
     r->version = h->version;
     r->host = h->auth.host;
     r->path = h->method == METHOD_CONNECT ? SLICE_NONE : path_without_query(h->path);
@@ -57,6 +57,11 @@ enum xstep step_head(struct xchg *x)
     case IO_OK:
         break;
     case IO_AGAIN:
+        if (x->expired && !x->client->begun) {
+            /* Empty lines are no request. */
+            x->silent = true;
+            return xchg_abort(x, END_REQUEST_TIMEOUT, NULL);
+        }
         if (x->expired)
             return xchg_fail(x, x->deadline_reason, "the head of the request is too slow");
         return xchg_wait_until(x, x->rec.start_us / 1000 + c->timeouts.head, END_REQUEST_TIMEOUT);

@@ -42,7 +42,7 @@ static void record(struct xchg *x)
 
 enum xstep step_log(struct xchg *x)
 {
-    x->rec.bytes_up = x->relay.up.bytes;
+    x->rec.bytes_up += x->relay.up.bytes;
     x->rec.bytes_down = x->relay.down.bytes;
     if (!x->silent)
         record(x);

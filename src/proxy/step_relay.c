@@ -29,6 +29,9 @@ static enum xstep tunnel_wait(struct xchg *x)
 
     if (r->state == RELAY_CUT)
         return xchg_wait_until(x, r->cut_until_ms, END_CLIENT_RESET);
+    /* A reset behind a sink that does not read: see relay_reset_unmet. */
+    if (stream_broken(x->client) || stream_broken(x->upstream))
+        return xchg_wait_until(x, r->active_ms + RELAY_CUT_MS, END_UPSTREAM_RESET);
     if (relay_half_closed(r))
         return xchg_wait_until(x, r->active_ms + c->timeouts.half_close, END_HALF_CLOSE_TIMEOUT);
     return xchg_wait_until(x, r->active_ms + c->timeouts.tunnel, END_TUNNEL_TIMEOUT);
@@ -64,6 +67,17 @@ static enum xstep tunnel_run(struct xchg *x)
 /* ---- messages ---- */
 
 
+/* The answer was cut short: what there is of it is written, for a second at most, then the client is reset. */
+static enum xstep message_cut(struct xchg *x)
+{
+    struct stream *up = x->upstream;
+    enum end_reason reason = up->fault.detail ? up->fault.reason : END_UPSTREAM_CLOSED;
+
+    if (x->worker->loop.now_ms < x->relay.cut_until_ms && stream_flush(x->client) == IO_AGAIN)
+        return xchg_wait_until(x, x->relay.cut_until_ms, reason);
+    return broke(x, up, reason);
+}
+
 static enum xstep message_run(struct xchg *x)
 {
     struct relay *r = &x->relay;
@@ -80,7 +94,8 @@ static enum xstep message_run(struct xchg *x)
     case PUMP_ENDED:
         return done(x, x->req->local ? END_LOCAL : END_DONE);
     case PUMP_FROM_BROKE:
-        return broke(x, x->upstream, END_UPSTREAM_CLOSED);
+        relay_cut(r, loop, &r->down);
+        return message_cut(x);
     case PUMP_TO_BROKE:
         return broke(x, x->client, END_CLIENT_RESET);
     case PUMP_MORE:
@@ -101,5 +116,7 @@ static enum xstep message_run(struct xchg *x)
 
 enum xstep step_relay(struct xchg *x)
 {
-    return x->tunnel ? tunnel_run(x) : message_run(x);
+    if (x->tunnel)
+        return tunnel_run(x);
+    return x->relay.state == RELAY_CUT ? message_cut(x) : message_run(x);
 }

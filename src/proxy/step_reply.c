@@ -64,9 +64,10 @@ static int filter(struct xchg *x, struct head *h)
 static bool upgrade_accepted(const struct xchg *x, const struct head *h)
 {
     const struct head *q = x->req->head;
-    bool uploading = x->relay.up.state == PUMP_RUN || x->relay.up.state == PUMP_FLUSH;
+    bool uploaded = x->client->rx == STREAM_END && (x->relay.up.state == PUMP_OFF || x->relay.up.state == PUMP_DONE);
 
-    return !uploading && q->protocol.n && h->protocol.n && slice_eq_nocase(q->protocol, h->protocol) && !stream_broken(x->client);
+    /* Before that, bytes of the request would be taken for bytes of the tunnel. */
+    return uploaded && q->protocol.n && h->protocol.n && slice_eq_nocase(q->protocol, h->protocol) && !stream_broken(x->client);
 }
 
 static enum xstep upgraded(struct xchg *x, struct head *h)
@@ -80,6 +81,7 @@ static enum xstep upgraded(struct xchg *x, struct head *h)
     if (stream_send_head(x->client, h, false) != IO_OK || stream_flush(x->client) == IO_ERR)
         return xchg_abort(x, END_CLIENT_RESET, NULL);
     pump_stop(&x->relay.up, &x->worker->loop);
+    x->rec.bytes_up += x->relay.up.bytes;
     return tunnel_begins(x);
 }
 
@@ -142,7 +144,8 @@ static enum xstep no_answer(struct xchg *x)
     if (may_replay(x)) {
         stats_add(&x->worker->stats, COUNTER_REPLAYS, 1);
         pump_stop(&x->relay.up, &x->worker->loop);
-        x->relay.up.state = PUMP_OFF;
+        x->rec.bytes_up += x->relay.up.bytes;
+        x->relay.up = (struct pump){.state = PUMP_OFF};
         x->req->fresh_only = true;
         stream_reset(x->upstream);
         xchg_drop_upstream(x);
@@ -151,25 +154,31 @@ static enum xstep no_answer(struct xchg *x)
     return xchg_fail(x, x->upstream->fault.reason, x->upstream->fault.detail);
 }
 
-/* Whose silence it is: the client's (its upload), or the origin's. */
-static enum xstep wait_for_answer(struct xchg *x, enum pump_result up)
+/* Whose silence it is: the client's (its upload), or the origin's. A client that waits for 100 is silent because the origin is. */
+static bool client_is_awaited(const struct xchg *x)
 {
-    const struct proxy_conf *c = x->worker->conf;
     const struct pump *p = &x->relay.up;
     bool uploading = p->state == PUMP_RUN || p->state == PUMP_FLUSH;
 
+    return uploading && !p->wants_tx && !(x->req->head->expect_continue && !p->bytes);
+}
+
+static enum xstep wait_for_answer(struct xchg *x, enum pump_result up)
+{
+    const struct proxy_conf *c = x->worker->conf;
+
+    if (up == PUMP_MORE)
+        return xchg_yield(x);
+    if (client_is_awaited(x))
+        xchg_wait_until(x, x->relay.active_ms + c->timeouts.idle, END_REQUEST_TIMEOUT);
+    else
+        xchg_wait_until(x, x->relay.active_ms + c->timeouts.response, END_UPSTREAM_TIMEOUT);
+    /* Only what has really passed counts: the deadline may have moved since the timer was set. */
     if (x->expired && x->worker->loop.now_ms >= x->deadline_ms)
         return xchg_fail(x, x->deadline_reason,
                          x->deadline_reason == END_REQUEST_TIMEOUT ? "the content of the request is too slow" : NULL);
     x->expired = false;
-    if (up == PUMP_MORE)
-        return xchg_yield(x);
-    if (!uploading)
-        return xchg_wait_until(x, x->relay.active_ms + c->timeouts.response, END_UPSTREAM_TIMEOUT);
-    /* A client that waits for 100 is silent because the origin is. */
-    if (p->wants_tx || (x->req->head->expect_continue && !p->bytes))
-        return xchg_wait_until(x, x->relay.active_ms + c->timeouts.response, END_UPSTREAM_TIMEOUT);
-    return xchg_wait_until(x, x->relay.active_ms + c->timeouts.idle, END_REQUEST_TIMEOUT);
+    return STEP_WAIT;
 }
 
 enum xstep step_reply(struct xchg *x)
@@ -195,6 +204,9 @@ enum xstep step_reply(struct xchg *x)
             return xchg_abort(x, END_CLIENT_RESET, NULL);
         if (stream_flush(x->upstream) == IO_ERR)
             return no_answer(x);
+        /* Interim answers may be leaving. */
+        if (stream_flush(x->client) == IO_ERR)
+            return xchg_abort(x, END_CLIENT_RESET, NULL);
         return wait_for_answer(x, up);
     case IO_EOF:
         x->upstream->fault = (struct stream_fault){END_UPSTREAM_CLOSED, "the origin closed without an answer"};

@@ -10,6 +10,7 @@
 #include "proxy/local.h"
 #include "proxy/session.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 /* ---- connections ---- */
@@ -71,7 +72,7 @@ static struct worker *worker_choose(struct worker *w)
     for (unsigned i = 0; i < w->n_peers; i++) {
         unsigned load = worker_load(w->peers[i]);
 
-        if (load < least) {
+        if (load < least && !atomic_load_explicit(&w->peers[i]->leaving, memory_order_relaxed)) {
             least = load;
             best = w->peers[i];
         }
@@ -130,7 +131,12 @@ static void worker_maybe_stop(struct task *t, unsigned bits)
     /* Past their deadline the exchanges have ended themselves; what still lingers is cut. */
     if ((bits & TASK_TIMER) && w->phase == WORKER_DRAIN)
         worker_cut(w);
-    if (w->phase == WORKER_DRAIN && list_empty(&w->sessions)) {
+    if (w->phase != WORKER_DRAIN || !list_empty(&w->sessions))
+        return;
+    if (!list_empty(&w->loop.resets)) {
+        /* Sockets whose last bytes are leaving before their RST; they have a second. */
+        timer_set(&w->drain_timer, CONN_RESET_POLL_MS);
+    } else {
         w->phase = WORKER_STOPPED;
         w->loop.stop = true;
     }
@@ -149,6 +155,7 @@ void worker_drain(struct worker *w, uint64_t grace_ms)
     if (w->phase == WORKER_STOPPED)
         return;
     w->phase = WORKER_DRAIN;
+    atomic_store(&w->leaving, true);
     w->drain_until_ms = grace_ms == UINT64_MAX ? UINT64_MAX : w->loop.now_ms + grace_ms;
     if (grace_ms != UINT64_MAX)
         timer_set_at(&w->drain_timer, w->drain_until_ms + WORKER_CUT_MS);
@@ -162,30 +169,24 @@ void worker_drain(struct worker *w, uint64_t grace_ms)
     task_wake(&w->idle_task, TASK_GONE);
 }
 
-struct drain_msg {
-    struct msg msg;
-    struct worker *worker;
-    uint64_t grace_ms;
-};
-
 static void drain_run(struct msg *m, struct loop *loop)
 {
-    struct drain_msg *d = CONTAINER_OF(m, struct drain_msg, msg);
+    struct worker *w = CONTAINER_OF(m, struct worker, drain_msg);
 
     UNUSED(loop);
-    worker_drain(d->worker, d->grace_ms);
-    mem_free(d);
+    atomic_store(&w->drain_posted, false);
+    worker_drain(w, atomic_load(&w->drain_grace_ms));
 }
 
 void worker_post_drain(struct worker *w, uint64_t grace_ms)
 {
-    struct drain_msg *d = mem_alloc(sizeof(*d));
-
-    if (!d)
+    atomic_store(&w->drain_grace_ms, grace_ms);
+    /* One message, the worker's own: it cannot be lost for lack of memory. If it is still on its way it carries the new grace. */
+    if (atomic_exchange(&w->drain_posted, true))
         return;
-    *d = (struct drain_msg){.msg = {.run = drain_run}, .worker = w, .grace_ms = grace_ms};
-    if (!loop_post(&w->loop, &d->msg))
-        mem_free(d);
+    w->drain_msg.run = drain_run;
+    while (!loop_post(&w->loop, &w->drain_msg))
+        sched_yield();
 }
 
 void worker_cut(struct worker *w)
@@ -236,10 +237,11 @@ fail_loop:
 void worker_done(struct worker *w)
 {
     CHECK(list_empty(&w->sessions));
-    /* Messages that came after the last turn own something. */
-    loop_turn(&w->loop, 0);
     while (w->n_listeners)
         listener_stop(&w->listeners[--w->n_listeners]);
+    /* Messages that came after the last turn own something; nobody is served any more. */
+    w->phase = WORKER_STOPPED;
+    loop_turn(&w->loop, 0);
     upstream_free(w->upstream);
     resolver_free(w->resolver);
     /* What was closed here is buried; the loop's own end frees it. */

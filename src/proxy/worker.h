@@ -45,7 +45,11 @@ struct worker {
     pthread_t thread;
     struct task idle_task; /* looks whether draining is over */
     struct timer drain_timer;
+    _Atomic bool leaving;  /* no fresh connections for this one */
     _Atomic bool stopped;  /* the thread has left its loop */
+    struct msg drain_msg;  /* worker_post_drain's */
+    _Atomic bool drain_posted;
+    _Atomic uint64_t drain_grace_ms;
 };
 
 #define WORKER_MAGIC 0x30e4e401u

@@ -45,6 +45,9 @@ static void xchg_run(struct task *t, unsigned bits)
 {
     struct xchg *x = OBJ_CAST(struct xchg, CONTAINER_OF(t, struct xchg, task), XCHG_MAGIC);
 
+    /* Room in a sink is progress as much as bytes from a source: a slow reader is not idle. */
+    if (bits & TASK_TX)
+        x->relay.active_ms = t->loop->now_ms;
     /* The timer may be one that was set again since. */
     if ((bits & TASK_TIMER) && t->loop->now_ms >= x->deadline_ms)
         x->expired = true;
@@ -113,7 +116,8 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
 {
     const struct worker *w = x->worker;
 
-    if (w->phase == WORKER_DRAIN && w->drain_until_ms < at_ms) {
+    /* Once it has ended for a reason, its answer has what time the worker leaves it. */
+    if (w->phase == WORKER_DRAIN && w->drain_until_ms < at_ms && x->rec.end == END_NONE) {
         at_ms = w->drain_until_ms;
         reason = END_DRAINED;
     }
@@ -128,7 +132,7 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
 enum xstep xchg_yield(struct xchg *x)
 {
     x->task.bulk = true;
-    task_wake(&x->task, TASK_RX | TASK_TX);
+    task_wake(&x->task, TASK_RX);
     return STEP_WAIT;
 }
 

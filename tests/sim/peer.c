@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* peer: the scripted end, and the conn that the proxy holds. The conn's half is written after tcp(7) and Linux: what recv and send
- * say, when an error is consumed, which events an edge brings. Called by scenarios and, through conn_ops, by the proxy; moves
- * bytes only in peer_move, so that nothing happens inside a call of the proxy's.
+/* peer: the scripted end, and the conn that the proxy holds. The conn's half is written after
+ * tcp(7) and Linux: what recv and send say, when an error is consumed, which events an edge brings.
+ * Called by scenarios and, through conn_ops, by the proxy; moves bytes only in peer_move, so that
+ * nothing happens inside a call of the proxy's.
  */
 #include "sim/peer.h"
 
@@ -184,13 +185,12 @@ static enum io sim_send(struct conn *c, const struct iovec *iov, int n_iov, size
     for (int i = 0; i < n_iov; i++)
         want += iov[i].iov_len;
     r = sock_send(conn_of(c)->peer, iov, n_iov);
-    if (r < 0) {
+    if (r == -EAGAIN) {
         c->ready &= (uint8_t)~CONN_TX;
-        if (r == -EAGAIN)
-            return IO_AGAIN;
-        c->error = (int)r;
-        c->hup = true;
-        c->ready |= CONN_RX;
+        return IO_AGAIN;
+    }
+    if (r < 0) {
+        conn_broke(c, (int)r);
         return IO_ERR;
     }
     if ((size_t)r < want)
@@ -247,7 +247,8 @@ static void sim_close(struct conn *c, bool reset)
     struct conn_sim *s = conn_of(c);
     struct peer *p = s->peer;
 
-    p->closed = reset && !c->error ? PEER_RESET : PEER_CLOSED;
+    /* What the kernel has given up needs no RST; what the proxy spoilt for lack of memory does. */
+    p->closed = reset && (!c->error || c->error == ERR_NOMEM) ? PEER_RESET : PEER_CLOSED;
     /* Unread bytes make the kernel send an RST and forget what it has not sent. */
     if (p->closed == PEER_CLOSED && queue_len(&p->rx) && !p->rx_rst) {
         p->closed = PEER_RESET;
@@ -275,7 +276,8 @@ struct peer *peer_new(struct sim *s, bool connecting, struct conn **ret_conn)
 
     if (!c || !p)
         abort();
-    *p = (struct peer){.sim = s, .conn = c, .room = SIM_ROOM, .piece = SIM_ROOM, .appetite = SIZE_MAX};
+    *p = (struct peer){
+        .sim = s, .conn = c, .room = SIM_ROOM, .piece = SIM_ROOM, .appetite = SIZE_MAX};
     switch (s->mode) {
     case SIM_BYTES:
         p->piece = s->scenario->bulk ? 501 : 1;
@@ -414,8 +416,8 @@ bool peer_move(struct peer *p, bool stuck)
 {
     bool moved;
 
-    if (!p->conn && (p->end != PEER_OPEN || p->rx_rst) && !queue_len(&p->tx) && !queue_len(&p->out) &&
-        peer_due_us(p) == UINT64_MAX)
+    if (!p->conn && (p->end != PEER_OPEN || p->rx_rst) && !queue_len(&p->tx) &&
+        !queue_len(&p->out) && peer_due_us(p) == UINT64_MAX)
         return false;
     moved = move_from_proxy(p);
     moved |= see_end(p);
@@ -425,7 +427,8 @@ bool peer_move(struct peer *p, bool stuck)
 
 uint64_t peer_due_us(const struct peer *p)
 {
-    return p->closed == PEER_RESET && p->end != PEER_RST && !p->rx_rst ? p->closed_us + GRACE_US : UINT64_MAX;
+    return p->closed == PEER_RESET && p->end != PEER_RST && !p->rx_rst ? p->closed_us + GRACE_US
+                                                                       : UINT64_MAX;
 }
 
 /* ---- what a peer does ---- */
@@ -559,7 +562,8 @@ void peer_expect_pattern(struct peer *p, size_t n)
         sim_fail(p->sim, "%s got %zu bytes, not %zu", p->name, peer_unused(p), n);
     ok = n ? peer_pattern_match(front(p), n, &p->pattern_in) : 0;
     if (ok < n)
-        sim_fail(p->sim, "%s: byte %llu of the pattern is wrong", p->name, (unsigned long long)p->pattern_in);
+        sim_fail(p->sim, "%s: byte %llu of the pattern is wrong", p->name,
+                 (unsigned long long)p->pattern_in);
     p->got.at += n;
 }
 
@@ -596,7 +600,8 @@ void peer_expect_end(struct peer *p, enum peer_end end)
     if (p->end != end)
         sim_fail(p->sim, "%s sees %s, not %s", p->name, peer_end_name(p->end), peer_end_name(end));
     if (end == PEER_FIN && p->late)
-        sim_fail(p->sim, "%s was closed while it was still sending: what it got may be lost", p->name);
+        sim_fail(p->sim, "%s was closed while it was still sending: what it got may be lost",
+                 p->name);
 }
 
 void peer_expect_status(struct peer *p, int status)
@@ -617,7 +622,8 @@ void peer_expect_status_kept(struct peer *p, int status, bool kept)
     peer_expect_status(p, status);
     closes = memmem(p->got.p + from, p->got.at - from, close, sizeof(close) - 1) != NULL;
     if (closes == kept)
-        sim_fail(p->sim, "%s: the head %s `Connection: close`", p->name, closes ? "says" : "does not say");
+        sim_fail(p->sim, "%s: the head %s `Connection: close`", p->name,
+                 closes ? "says" : "does not say");
 }
 
 void peer_expect_chunked(struct peer *p, const char *text)
@@ -676,9 +682,10 @@ static void dump_bytes(const char *what, const char *p, size_t n)
 
 void peer_dump(const struct peer *p)
 {
-    fprintf(stderr, "    %s: sees %s (at %llu ms)%s%s%s, %llu bytes taken, %zu under way\n", p->name, peer_end_name(p->end),
-            (unsigned long long)p->end_ms, p->late ? ", late" : "", p->appetite ? "" : ", not reading",
-            p->conn ? "" : ", closed by the proxy", (unsigned long long)p->taken, queue_len(&p->out) + queue_len(&p->rx));
+    fprintf(stderr, "    %s: sees %s (at %llu ms)%s%s%s, %llu bytes taken, %zu under way\n",
+            p->name, peer_end_name(p->end), (unsigned long long)p->end_ms, p->late ? ", late" : "",
+            p->appetite ? "" : ", not reading", p->conn ? "" : ", closed by the proxy",
+            (unsigned long long)p->taken, queue_len(&p->out) + queue_len(&p->rx));
     dump_bytes("used", p->got.p, p->got.at);
     dump_bytes("next", p->got.p + p->got.at, queue_len(&p->got));
     dump_bytes("not read", p->tx.p + p->tx.at, queue_len(&p->tx));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* peer: one scripted end of a TCP connection, a client's or an origin's, and the conn by which the proxy holds the other end.
- * Between them lie two queues with room for so many bytes, like the kernel's. The conn behaves as conn_tcp does, down to which
- * events come when.
- * Owner: the simulation; it stays readable after the proxy has closed. */
+/* peer: one scripted end of a TCP connection, a client's or an origin's, and the conn by which the
+ * proxy holds the other end. Between them lie two queues with room for so many bytes, like the
+ * kernel's. The conn behaves as conn_tcp does, down to which events come when. Owner: the
+ * simulation; it stays readable after the proxy has closed. */
 #ifndef SIM_PEER_H
 #define SIM_PEER_H
 
@@ -32,8 +32,8 @@ struct peer {
     size_t piece;          /* bytes that one event carries */
 
     /* towards the proxy */
-    struct queue out; /* sent, not yet arrived */
-    struct queue rx;  /* arrived, not yet read by the proxy */
+    struct queue out;      /* sent, not yet arrived */
+    struct queue rx;       /* arrived, not yet read by the proxy */
     enum peer_end out_end; /* behind `out` */
     bool rx_fin, rx_rst;   /* arrived */
     bool shut_down;        /* closed altogether: what the proxy writes is answered by an RST */
@@ -41,16 +41,17 @@ struct peer {
     uint64_t taken;        /* bytes that the proxy has read */
 
     /* from the proxy */
-    struct queue tx;  /* written by the proxy, not yet read here */
-    struct queue got; /* read here; `at`: what expectations have used up */
-    bool tx_fin;      /* the proxy's FIN lies behind tx */
-    bool tx_blocked;  /* the proxy found no room */
-    size_t appetite;  /* how much more it reads; SIZE_MAX: all there is */
+    struct queue tx;        /* written by the proxy, not yet read here */
+    struct queue got;       /* read here; `at`: what expectations have used up */
+    bool tx_fin;            /* the proxy's FIN lies behind tx */
+    bool tx_blocked;        /* the proxy found no room */
+    size_t appetite;        /* how much more it reads; SIZE_MAX: all there is */
     enum peer_close closed; /* what the proxy did */
     uint64_t closed_us;
     enum peer_end end;
     uint64_t end_ms; /* since the start */
-    bool late;       /* something was sent to it after it had closed: a real client may lose the answer by that */
+    bool late; /* something was sent to it after it had closed: a real client may lose the answer by
+                  that */
     uint64_t pattern_out, pattern_in;
 };
 
@@ -66,8 +67,8 @@ void peer_fin(struct peer *p);
 void peer_rst(struct peer *p);
 /* close(): FIN, and an RST to whatever still comes. */
 void peer_close(struct peer *p);
-void peer_stop(struct peer *p); /* reads no more */
-void peer_read(struct peer *p); /* reads again */
+void peer_stop(struct peer *p);                /* reads no more */
+void peer_read(struct peer *p);                /* reads again */
 void peer_read_some(struct peer *p, size_t n); /* so much more, then no more */
 
 /* ---- what it expects; each runs the proxy first ---- */
@@ -107,9 +108,11 @@ struct peer *peer_new(struct sim *s, bool connecting, struct conn **ret_conn);
 void peer_free(struct peer *p);
 bool peer_connecting(const struct peer *p);
 void peer_established(struct peer *p, int error);
-/* One round of delivery; false: nothing moved. stuck: nothing else will, so an RST waits for no room. */
+/* One round of delivery; false: nothing moved. stuck: nothing else will, so an RST waits for no
+ * room. */
 bool peer_move(struct peer *p, bool stuck);
-uint64_t peer_due_us(const struct peer *p); /* when something happens by itself; UINT64_MAX: never */
+uint64_t
+peer_due_us(const struct peer *p); /* when something happens by itself; UINT64_MAX: never */
 void peer_dump(const struct peer *p);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* sim: the world that the worker gets instead of Linux, and the runs of a scenario. Time is a number that only sim_advance moves;
- * waiting delivers what peers have sent, a round at a time. Called by the tests; never opens a socket.
+/* sim: the world that the worker gets instead of Linux, and the runs of a scenario. Time is a
+ * number that only sim_advance moves; waiting delivers what peers have sent, a round at a time.
+ * Called by the tests; never opens a socket.
  */
 #include "sim/sim.h"
 
@@ -29,7 +30,7 @@ enum {
 
 char sim_note[128];
 
-static struct sim *the_sim; /* for the signal handler */
+static struct sim *the_sim;         /* for the signal handler */
 static struct sim *volatile failed; /* all that were left */
 
 /* ---- the world ---- */
@@ -68,7 +69,8 @@ enum { DIALLING_MAX = 512 };
 static struct dialling dialling[DIALLING_MAX];
 static unsigned n_dialling;
 
-static int world_dial(struct loop *loop, const struct addr *to, const struct addr *from, struct conn **ret_conn)
+static int world_dial(struct loop *loop, const struct addr *to, const struct addr *from,
+                      struct conn **ret_conn)
 {
     struct sim *s = sim_of(loop);
     struct origin *o = origin_find(s, to);
@@ -80,7 +82,8 @@ static int world_dial(struct loop *loop, const struct addr *to, const struct add
         char text[ADDR_TEXT_MAX];
 
         addr_text(to, text);
-        snprintf(s->fault, sizeof(s->fault), "the proxy dials %s, which is not in the scenario", text);
+        snprintf(s->fault, sizeof(s->fault), "the proxy dials %s, which is not in the scenario",
+                 text);
         return -ENETUNREACH;
     }
     o->dials++;
@@ -126,8 +129,8 @@ static bool world_establish(struct sim *s)
 
 static bool loop_idle(const struct loop *l)
 {
-    return list_empty(&l->small) && list_empty(&l->bulk) && list_empty(&l->flush) && list_empty(&l->grave) &&
-           wheel_next(&l->wheel) > l->now_ms;
+    return list_empty(&l->small) && list_empty(&l->bulk) && list_empty(&l->flush) &&
+           list_empty(&l->grave) && wheel_next(&l->wheel) > l->now_ms;
 }
 
 /* One round for everybody, in the order in which they came. */
@@ -236,7 +239,8 @@ void sim_fail(struct sim *s, const char *fmt, ...)
             fprintf(stderr, "    ended %s: %llu\n", end_info((enum end_reason)r)->token,
                     (unsigned long long)sim_ends(s, (enum end_reason)r));
     mem_set_gate(NULL);
-    /* What a failed run leaves behind is no leak; what it kept for reuse cannot be seen from here. */
+    /* What a failed run leaves behind is no leak; what it kept for reuse cannot be seen from here.
+     */
     while (s->worker.loop.blocks.n_free)
         mem_free(objcache_get(&s->worker.loop.blocks));
     while (s->worker.loop.pages.n_free)
@@ -278,7 +282,8 @@ static void default_conf(struct sim *s)
     s->policy = (struct policy){.own = &own, .n_own = 1};
 }
 
-/* Names that scenarios may use. Anything else cannot be asked for: the resolver opens no sockets in a simulation. */
+/* Names that scenarios may use. Anything else cannot be asked for: the resolver opens no sockets in
+ * a simulation. */
 static const char *hosts_file(void)
 {
     static char path[] = "/tmp/ginnel-sim-XXXXXX";
@@ -311,8 +316,10 @@ struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode)
     static const char *const servers[] = {"127.0.0.1", NULL};
     static bool once;
     struct sim *s = calloc(1, sizeof(*s));
-    struct resolve_conf resolve = {.servers = servers, .hosts_path = hosts_file(), .timeout_ms = 5000};
-    struct worker_opts o = {.world = &world_sim, .conf = &s->conf, .policy = &s->policy, .resolve = &resolve};
+    struct resolve_conf resolve = {
+        .servers = servers, .hosts_path = hosts_file(), .timeout_ms = 5000};
+    struct worker_opts o = {
+        .world = &world_sim, .conf = &s->conf, .policy = &s->policy, .resolve = &resolve};
 
     if (!s)
         abort();
@@ -446,7 +453,8 @@ void sim_advance(struct sim *s, uint64_t ms)
     sim_fail(s, "it never comes to rest");
 }
 
-void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uint64_t from_ms, uint64_t to_ms)
+void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uint64_t from_ms,
+                           uint64_t to_ms)
 {
     uint64_t began = sim_ms(s);
 
@@ -554,8 +562,8 @@ void sim_expect_ends(struct sim *s, enum end_reason r, uint64_t n)
 {
     sim_run(s);
     if (sim_ends(s, r) != n)
-        sim_fail(s, "%llu exchanges ended as %s, not %llu", (unsigned long long)sim_ends(s, r), end_info(r)->token,
-                 (unsigned long long)n);
+        sim_fail(s, "%llu exchanges ended as %s, not %llu", (unsigned long long)sim_ends(s, r),
+                 end_info(r)->token, (unsigned long long)n);
 }
 
 void sim_expect_sessions(struct sim *s, unsigned n)

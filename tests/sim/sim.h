@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* sim: the whole proxy in one thread, without sockets and without real time (the idea is unbound's replay). A scenario is a C
- * function that plays all clients and all origins; it is run once for each way in which bytes can be delivered, and every run ends
- * with a look for leaks. A scenario says what a peer does, then what it expects: each expectation first lets the proxy run until
+/* sim: the whole proxy in one thread, without sockets and without real time (the idea is unbound's
+ * replay). A scenario is a C function that plays all clients and all origins; it is run once for
+ * each way in which bytes can be delivered, and every run ends with a look for leaks. A scenario
+ * says what a peer does, then what it expects: each expectation first lets the proxy run until
  * nothing moves any more. Time passes only in sim_advance.
  * Owner of everything: the run. Thread: the test's. */
 #ifndef SIM_SIM_H
@@ -12,8 +13,8 @@
 #include "sim/peer.h"
 
 /* How bytes travel. Every mode must give the same result.
- * WHOLE     what is written arrives in one piece       BYTES     each byte is an event of its own, both ways
- * WINDOW_7  a peer has room for seven bytes, both ways  WINDOW_1  for one */
+ * WHOLE     what is written arrives in one piece       BYTES     each byte is an event of its own,
+ * both ways WINDOW_7  a peer has room for seven bytes, both ways  WINDOW_1  for one */
 enum sim_mode { SIM_WHOLE = 0, SIM_BYTES, SIM_WINDOW_7, SIM_WINDOW_1, SIM_MODES };
 
 enum { SIM_ROOM = 128 * 1024, SIM_ORIGINS = 16, SIM_START_MS = 1000000 };
@@ -56,39 +57,54 @@ struct sim {
     unsigned n_clients;
     unsigned n_conns; /* alive in the proxy */
     struct sim *next_failed;
-    char fault[256];  /* found inside the proxy's call; told when the scenario goes on */
+    char fault[256]; /* found inside the proxy's call; told when the scenario goes on */
 };
 
 /* ---- running ---- */
 
-#define SIM_TEST(f)      {#f, sim_test, NULL, NULL, &(struct scenario){#f, f, false}}
-#define SIM_TEST_BULK(f) {#f, sim_test, NULL, NULL, &(struct scenario){#f, f, true}}
+#define SIM_TEST(f)                                                                                \
+    {                                                                                              \
+#f, sim_test, NULL, NULL, &(struct scenario)                                               \
+        {                                                                                          \
+#f, f, false                                                                           \
+        }                                                                                          \
+    }
+#define SIM_TEST_BULK(f)                                                                           \
+    {                                                                                              \
+#f, sim_test, NULL, NULL, &(struct scenario)                                               \
+        {                                                                                          \
+#f, f, true                                                                            \
+        }                                                                                          \
+    }
 void sim_test(void **state); /* *state is a scenario: runs it in every mode */
 
 /* For tests that drive the runs themselves. */
 struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode);
-void sim_end(struct sim **s);    /* drains, looks for leaks, frees */
-extern char sim_note[128];       /* printed when the process aborts or an expectation fails: a seed, a round */
+void sim_end(struct sim **s); /* drains, looks for leaks, frees */
+extern char
+    sim_note[128]; /* printed when the process aborts or an expectation fails: a seed, a round */
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF(2, 3) NORETURN;
-#define SIM_EXPECT(s, cond)                                                                                            \
-    do {                                                                                                               \
-        if (!(cond))                                                                                                   \
-            sim_fail(s, "line %d: not so: %s", __LINE__, #cond);                                                       \
+#define SIM_EXPECT(s, cond)                                                                        \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            sim_fail(s, "line %d: not so: %s", __LINE__, #cond);                                   \
     } while (0)
-#define SIM_EQUAL(s, a, b)                                                                                             \
-    do {                                                                                                               \
-        long long a_ = (long long)(a), b_ = (long long)(b);                                                            \
-                                                                                                                       \
-        if (a_ != b_)                                                                                                  \
-            sim_fail(s, "line %d: %s is %lld, not %lld", __LINE__, #a, a_, b_);                                        \
+#define SIM_EQUAL(s, a, b)                                                                         \
+    do {                                                                                           \
+        long long a_ = (long long)(a), b_ = (long long)(b);                                        \
+                                                                                                   \
+        if (a_ != b_)                                                                              \
+            sim_fail(s, "line %d: %s is %lld, not %lld", __LINE__, #a, a_, b_);                    \
     } while (0)
 
 void sim_run(struct sim *s);                  /* until nothing moves */
 void sim_some(struct sim *s, unsigned turns); /* so many turns of the loop */
 void sim_advance(struct sim *s, uint64_t ms); /* lets time pass, too */
 uint64_t sim_ms(const struct sim *s);         /* since the start */
-/* Lets time pass until the peer has seen an end, and expects it between from_ms and to_ms from now. */
-void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uint64_t from_ms, uint64_t to_ms);
+/* Lets time pass until the peer has seen an end, and expects it between from_ms and to_ms from now.
+ */
+void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uint64_t from_ms,
+                           uint64_t to_ms);
 
 /* ---- the world ---- */
 

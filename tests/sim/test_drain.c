@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of a worker: what is idle ends at once, what runs may finish until the deadline, what is left is cut (DESIGN 6, U58). */
+/* The end of a worker: what is idle ends at once, what runs may finish until the deadline, what is
+ * left is cut (DESIGN 6, U58). */
 #include "sim/sim.h"
 
 #include <setjmp.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Each allocation of an exchange is refused in turn (DESIGN 4: out of memory ends one exchange, never the worker). Whatever the
- * refusal hits, the peers see the right thing, a refusal, or a break that cannot be taken for an end, and soon; and the next client
- * is served as if nothing had been. */
+/* Each allocation of an exchange is refused in turn (DESIGN 4: out of memory ends one exchange,
+ * never the worker). Whatever the refusal hits, the peers see the right thing, a refusal, or a
+ * break that cannot be taken for an end, and soon; and the next client is served as if nothing had
+ * been. */
 #include "sim/sim.h"
 #include "support/memfail.h"
 
@@ -25,7 +26,8 @@ static void answer(struct sim *s)
     LIST_EACH (it, &s->peers) {
         struct peer *p = LIST_ENTRY(it, struct peer, link);
 
-        if (p->name[0] == 'o' && peer_unused(p) && memmem(p->got.p + p->got.at, peer_unused(p), "\r\n\r\n", 4)) {
+        if (p->name[0] == 'o' && peer_unused(p) &&
+            memmem(p->got.p + p->got.at, peer_unused(p), "\r\n\r\n", 4)) {
             p->got.at = p->got.n;
             peer_send(p, OK);
         }
@@ -49,7 +51,8 @@ static bool got(const struct peer *p, const char *text)
 static void expect_sound(struct sim *s, struct peer *c, const char *body)
 {
     const char *end = c->got.n ? memmem(c->got.p, c->got.n, "\r\n\r\n", 4) : NULL;
-    const char *length = end ? memmem(c->got.p, (size_t)(end - c->got.p), "Content-Length: ", 16) : NULL;
+    const char *length =
+        end ? memmem(c->got.p, (size_t)(end - c->got.p), "Content-Length: ", 16) : NULL;
     size_t n, have;
 
     if (!length) {
@@ -103,7 +106,8 @@ static void play_chunked(struct sim *s, struct origin *o)
     if (up) {
         peer_send(up, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
         sim_run(s);
-        peer_send(up, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nworld\r\n0\r\nX-U: 1\r\n\r\n");
+        peer_send(up, "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+                      "chunked\r\n\r\n5\r\nworld\r\n0\r\nX-U: 1\r\n\r\n");
     }
     sim_advance(s, SOON_MS);
     mem_set_gate(NULL);
@@ -197,7 +201,8 @@ static bool refuse_from(void)
     return atomic_fetch_add(&memfail_asked, 1) + 1 < memfail_at;
 }
 
-static void play_in_mode(const struct play *play, const struct scenario *sc, enum sim_mode mode, bool (*gate)(void))
+static void play_in_mode(const struct play *play, const struct scenario *sc, enum sim_mode mode,
+                         bool (*gate)(void))
 {
     unsigned rounds = 0;
 
@@ -275,7 +280,8 @@ static bool nothing(void)
     return false;
 }
 
-/* New clients are turned away, running tunnels go on (they need none), and it recovers by itself (DESIGN 8.5). */
+/* New clients are turned away, running tunnels go on (they need none), and it recovers by itself
+ * (DESIGN 8.5). */
 static void no_memory_for_a_while(struct sim *s)
 {
     struct origin *o = origin_listen(s, "192.0.2.1:80");
@@ -357,14 +363,10 @@ static void refusal_for_lack_of_memory(struct sim *s)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_get),
-        cmocka_unit_test(memory_get_kept),
-        cmocka_unit_test(memory_chunked),
-        cmocka_unit_test(memory_put_again),
-        cmocka_unit_test(memory_tunnel),
-        SIM_TEST(no_memory_for_a_while),
-        SIM_TEST_BULK(no_memory_for_a_tail),
-        SIM_TEST(refusal_for_lack_of_memory),
+        cmocka_unit_test(memory_get),        cmocka_unit_test(memory_get_kept),
+        cmocka_unit_test(memory_chunked),    cmocka_unit_test(memory_put_again),
+        cmocka_unit_test(memory_tunnel),     SIM_TEST(no_memory_for_a_while),
+        SIM_TEST_BULK(no_memory_for_a_tail), SIM_TEST(refusal_for_lack_of_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@
 
 enum { KB = 1024 };
 
-#define GET "GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n"
+#define GET    "GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n"
 #define OK     "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
 #define OK_OUT "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\nVia: 1.1 sim\r\n\r\nok"
 
@@ -171,7 +171,8 @@ static void chunked_both_ways(struct sim *s)
     peer_expect(up, "Transfer-Encoding: chunked\r\n\r\n");
     peer_expect_chunked(up, "hello world");
     peer_expect_all(up, "0\r\nX-T: 1\r\n\r\n");
-    peer_send(up, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-U: 2\r\n\r\n");
+    peer_send(
+        up, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-U: 2\r\n\r\n");
     peer_expect_status(c, 200);
     peer_expect(c, "0\r\nX-U: 2\r\n\r\n");
     peer_expect_nothing(c);
@@ -259,12 +260,14 @@ static void cut_sized_rst(struct sim *s)
 
 static void cut_chunked_fin(struct sim *s)
 {
-    cut_answer(s, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\n12345\r\n", false, false);
+    cut_answer(s, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\n12345\r\n", false,
+               false);
 }
 
 static void cut_chunked_rst(struct sim *s)
 {
-    cut_answer(s, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\n12345\r\n", true, false);
+    cut_answer(s, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\n12345\r\n", true,
+               false);
 }
 
 static void cut_until_close_rst(struct sim *s)
@@ -322,8 +325,10 @@ static void rst_to_a_client_that_does_not_read(struct sim *s)
     peer_send_pattern(up, 500 * KB);
     sim_advance(s, 100);
     peer_rst(up);
-    sim_expect_end_within(s, c, PEER_RST, 0, 2100);
+    sim_advance(s, 2100);
+    sim_expect_sessions(s, 1);
     peer_read(c);
+    sim_expect_end_within(s, c, PEER_RST, 0, 1100);
     peer_expect_status(c, 200);
     {
         size_t n = peer_unused(c);
@@ -346,6 +351,39 @@ static void client_rst_while_waiting(struct sim *s)
     sim_expect_end_within(s, up, PEER_RST, 0, 1000);
     sim_expect_ends(s, END_CLIENT_RESET, 1);
     sim_expect_sessions(s, 0);
+}
+
+/* The same when its FIN came before. */
+static void client_rst_after_fin(struct sim *s)
+{
+    struct origin *o = origin_listen(s, "192.0.2.1:80");
+    struct peer *c = sim_client(s), *up;
+
+    peer_send(c, GET);
+    peer_fin(c);
+    up = origin_accept(o);
+    peer_expect(up, "\r\n\r\n");
+    peer_rst(c);
+    sim_expect_end_within(s, up, PEER_RST, 0, 1000);
+    sim_expect_ends(s, END_CLIENT_RESET, 1);
+}
+
+/* It has left without a word; that shows when the answer is written. */
+static void client_closes_while_waiting(struct sim *s)
+{
+    struct origin *o = origin_listen(s, "192.0.2.1:80");
+    struct peer *c = sim_client(s), *up;
+
+    peer_send(c, GET);
+    peer_close(c);
+    up = origin_accept(o);
+    peer_sendf(up, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 100 * KB);
+    peer_send_pattern(up, 50 * KB);
+    sim_run(s);
+    peer_send_pattern(up, 50 * KB);
+    sim_advance(s, 1000);
+    sim_expect_sessions(s, 0);
+    SIM_EXPECT(s, up->end != PEER_OPEN || s->n_conns == 1);
 }
 
 static void client_rst_in_download(struct sim *s)
@@ -401,7 +439,8 @@ static void client_fin_in_upload(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                 "chunked\r\n\r\n3\r\nabc\r\n");
     up = origin_accept(o);
     sim_run(s);
     peer_fin(c);
@@ -544,7 +583,8 @@ static void expect_continue(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: "
+                 "100-continue\r\nContent-Length: 5\r\n\r\n");
     up = origin_accept(o);
     peer_expect(up, "Expect: 100-continue\r\n");
     peer_expect(up, "\r\n\r\n");
@@ -564,7 +604,8 @@ static void expect_continue_not_waited_for(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: "
+                 "100-continue\r\nContent-Length: 5\r\n\r\n");
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
     sim_advance(s, 1000);
@@ -580,7 +621,8 @@ static void expect_continue_refused(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: "
+                 "100-continue\r\nContent-Length: 5\r\n\r\n");
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
     peer_send(up, "HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno");
@@ -690,7 +732,8 @@ static void early_answer_chunked(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    peer_send(c,
+              "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
     peer_send(up, OK);
@@ -714,7 +757,8 @@ static void early_answer_and_close(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_sendf(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", 400 * KB);
+    peer_sendf(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+               400 * KB);
     peer_send_pattern(c, 200 * KB);
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
@@ -729,13 +773,15 @@ static void early_answer_and_close(struct sim *s)
     peer_expect_never(c, "HTTP/1.1 5");
 }
 
-/* ... and its close arrives as an RST, since it left the upload unread. The answer before it counts. */
+/* ... and its close arrives as an RST, since it left the upload unread. The answer before it
+ * counts. */
 static void early_answer_and_rst(struct sim *s)
 {
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_sendf(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", 100 * KB);
+    peer_sendf(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+               100 * KB);
     peer_send_pattern(c, 50 * KB);
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
@@ -809,7 +855,8 @@ static void malformed_chunk(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                 "chunked\r\n\r\n3\r\nabc\r\n");
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
     peer_expect_chunked(up, "abc");
@@ -860,7 +907,8 @@ static void loop_by_via(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s);
 
-    peer_send(c, "GET http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nVia: 1.1 other, 1.0 sim (x)\r\n\r\n");
+    peer_send(c,
+              "GET http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nVia: 1.1 other, 1.0 sim (x)\r\n\r\n");
     peer_expect_refusal(c, 502, "proxy_loop_detected");
     origin_expect_dials(o, 0);
 }
@@ -903,6 +951,8 @@ int main(void)
         SIM_TEST(all_before_the_early_fin),
         SIM_TEST_BULK(rst_to_a_client_that_does_not_read),
         SIM_TEST(client_rst_while_waiting),
+        SIM_TEST(client_rst_after_fin),
+        SIM_TEST_BULK(client_closes_while_waiting),
         SIM_TEST(client_rst_in_download),
         SIM_TEST_BULK(stalled_client_rst_in_download),
         SIM_TEST(client_rst_in_upload),

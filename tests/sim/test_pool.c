@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections to origins: kept ones, stale ones, poisoned ones (DESIGN 6, C33, C49, FAILURES 25); and how new ones are made:
- * several addresses, refusals, our own listener (RFC 8305, C38). */
+/* Connections to origins: kept ones, stale ones, poisoned ones (DESIGN 6, C33, C49, FAILURES 25);
+ * and how new ones are made: several addresses, refusals, our own listener (RFC 8305, C38). */
 #include "sim/sim.h"
 
 #include <setjmp.h>
@@ -168,7 +168,8 @@ static void told_to_close(struct sim *s)
 
 /* ---- stale ones ---- */
 
-/* The origin closes as the request is under way: nobody has acted on it, so it is sent once more, on a new connection. */
+/* The origin closes as the request is under way: nobody has acted on it, so it is sent once more,
+ * on a new connection. */
 static void stale_get(struct sim *s, bool rst)
 {
     struct origin *o = origin_listen(s, "192.0.2.1:80");
@@ -449,7 +450,8 @@ static void extra_bytes_and_request(struct sim *s)
 /* RFC 8305 5: the second address is tried after 250 ms, the loser is closed. */
 static void first_is_silent(struct sim *s)
 {
-    struct origin *six = origin_blackhole(s, "[2001:db8::2]:80"), *four = origin_listen(s, "192.0.2.2:80");
+    struct origin *six = origin_blackhole(s, "[2001:db8::2]:80"),
+                  *four = origin_listen(s, "192.0.2.2:80");
     struct peer *c = sim_client(s), *up;
     uint64_t began = sim_ms(s);
 
@@ -468,7 +470,8 @@ static void first_is_silent(struct sim *s)
 /* It answers after all, and first: then the other one is closed. */
 static void first_is_slow(struct sim *s)
 {
-    struct origin *six = origin_listen(s, "[2001:db8::2]:80"), *four = origin_listen(s, "192.0.2.2:80");
+    struct origin *six = origin_listen(s, "[2001:db8::2]:80"),
+                  *four = origin_listen(s, "192.0.2.2:80");
     struct peer *c = sim_client(s);
 
     six->latency_ms = 400;
@@ -484,7 +487,8 @@ static void first_is_slow(struct sim *s)
 
 static void first_refuses(struct sim *s)
 {
-    struct origin *six = origin_refuse(s, "[2001:db8::2]:80"), *four = origin_listen(s, "192.0.2.2:80");
+    struct origin *six = origin_refuse(s, "[2001:db8::2]:80"),
+                  *four = origin_listen(s, "192.0.2.2:80");
     struct peer *c = sim_client(s);
 
     six->latency_ms = 30;
@@ -562,7 +566,8 @@ static void all_silent(struct sim *s)
 /* U60: what failed comes last the next time. */
 static void failed_address_comes_last(struct sim *s)
 {
-    struct origin *six = origin_refuse(s, "[2001:db8::2]:80"), *four = origin_refuse(s, "192.0.2.2:80");
+    struct origin *six = origin_refuse(s, "[2001:db8::2]:80"),
+                  *four = origin_refuse(s, "192.0.2.2:80");
     struct peer *c = sim_client(s);
 
     peer_send(c, "GET http://two.test/ HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -574,7 +579,8 @@ static void failed_address_comes_last(struct sim *s)
 /* U9 U60: the loser of a race is known, so the next request does not wait for it again. */
 static void silent_address_comes_last(struct sim *s)
 {
-    struct origin *six = origin_blackhole(s, "[2001:db8::2]:80"), *four = origin_listen(s, "192.0.2.2:80");
+    struct origin *six = origin_blackhole(s, "[2001:db8::2]:80"),
+                  *four = origin_listen(s, "192.0.2.2:80");
     struct peer *c = sim_client(s), *up;
 
     peer_send(c, "GET http://two.test/ HTTP/1.1\r\nHost: a\r\n\r\n");

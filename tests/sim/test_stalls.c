@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Peers that fall silent or stop reading, at every step of a request's life: each wait has a deadline, each deadline says what it
- * was, and memory is bounded meanwhile (DESIGN 4 and 8.4). */
+/* Peers that fall silent or stop reading, at every step of a request's life: each wait has a
+ * deadline, each deadline says what it was, and memory is bounded meanwhile (DESIGN 4 and 8.4). */
 #include "sim/sim.h"
 
 #include <setjmp.h>
@@ -68,7 +68,8 @@ static void client_drips_its_head(struct sim *s)
     peer_expect_refusal(c, 408, "http_request_error");
 }
 
-/* Between two requests the keep-alive deadline runs, and empty lines do not stop it (RFC 9112 2.2). */
+/* Between two requests the keep-alive deadline runs, and empty lines do not stop it (RFC 9112 2.2).
+ */
 static void client_idles(struct sim *s)
 {
     struct origin *o = origin_listen(s, "192.0.2.1:80");
@@ -115,7 +116,8 @@ static void client_stalls_in_body(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                 "chunked\r\n\r\n3\r\nabc\r\n");
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
     peer_expect_chunked(up, "abc");
@@ -152,7 +154,8 @@ static void nobody_continues(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nExpect: "
+                 "100-continue\r\nContent-Length: 5\r\n\r\n");
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
     pass(s, s->conf.timeouts.response, c);
@@ -163,7 +166,8 @@ static void nobody_continues(struct sim *s)
 
 /* ---- resolver and connect ---- */
 
-/* S003-5: there is no network to ask. What a silent server does is the resolver's own tests' to say. */
+/* S003-5: there is no network to ask. What a silent server does is the resolver's own tests' to
+ * say. */
 static void name_without_an_answer(struct sim *s)
 {
     struct peer *c = sim_client(s);
@@ -331,7 +335,8 @@ static void origin_does_not_read(struct sim *s)
     struct origin *o = origin_listen(s, "192.0.2.1:80");
     struct peer *c = sim_client(s), *up;
 
-    peer_sendf(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", 2000 * KB);
+    peer_sendf(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+               2000 * KB);
     up = origin_accept(o);
     peer_stop(up);
     peer_send_pattern(c, 2000 * KB);
@@ -388,7 +393,8 @@ static void client_reads_slowly(struct sim *s)
     peer_expect_end(c, PEER_OPEN);
 }
 
-/* The whole answer is written, but the client takes none of it: bounded by the idle deadline, then a cut. */
+/* The whole answer is written, but the client takes none of it: bounded by the idle deadline, then
+ * a cut. */
 static void client_does_not_read_the_end(struct sim *s)
 {
     struct origin *o = origin_listen(s, "192.0.2.1:80");
@@ -423,7 +429,8 @@ static void client_does_not_read_a_refusal(struct sim *s)
 
 /* ---- lingering ---- */
 
-/* C52: after the last answer what still comes is read and dropped: two seconds of silence end it. */
+/* C52: after the last answer what still comes is read and dropped: two seconds of silence end it.
+ */
 static void linger(struct sim *s)
 {
     struct peer *c = sim_client(s);

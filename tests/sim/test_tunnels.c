@@ -279,7 +279,8 @@ static void client_closes(struct sim *s)
 
 /* ---- RST ---- */
 
-/* U11 C63: what was received before it is written out, then it is passed on as what it is, within a second. */
+/* U11 C63: what was received before it is written out, then it is passed on as what it is, within a
+ * second. */
 static void rst(struct sim *s, bool turn)
 {
     struct pair t = turned(open_tunnel(s), turn);
@@ -564,11 +565,12 @@ static void stalled_client(struct sim *s)
 
 /* ---- 101 ---- */
 
-#define UPGRADE                                                                                                        \
-    "GET http://192.0.2.1/chat HTTP/1.1\r\nHost: 192.0.2.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"              \
+#define UPGRADE                                                                                    \
+    "GET http://192.0.2.1/chat HTTP/1.1\r\nHost: 192.0.2.1\r\nConnection: Upgrade\r\nUpgrade: "    \
+    "websocket\r\n"                                                                                \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-#define SWITCHING                                                                                                      \
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"                                   \
+#define SWITCHING                                                                                  \
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"            \
     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 
 static struct pair open_upgrade(struct sim *s, const char *early, const char *late)
@@ -672,7 +674,8 @@ static void other_101(struct sim *s)
 
     peer_send(c, UPGRADE);
     up = origin_accept(o);
-    peer_send(up, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tls/1.3\r\n\r\n");
+    peer_send(
+        up, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tls/1.3\r\n\r\n");
     peer_expect_refusal(c, 502, "http_protocol_error");
     sim_expect_ends(s, END_UPSTREAM_NONSENSE, 1);
 }

@@ -437,6 +437,14 @@ def test_second_head_has_a_deadline_too(start, web):
     client.expect_end()
 
 
+def test_deadline_counts_from_now_after_a_quiet_time(start, web):
+    """DESIGN 4: a proxy that has slept for longer than its deadlines still gives the next client all of them"""
+    proxy = start({"workers": 1, "timeouts": {"head": "300ms", "keepalive": "300ms", "response": "300ms", "idle": "300ms"}})
+    for _ in range(6):
+        time.sleep(0.5)
+        assert proxy.client().ask(request("GET", web.url("/"), "Connection: close")).status == 200
+
+
 def test_slow_chunk_line(start, web):
     """DESIGN 2: body too slow is 408"""
     client = start({"timeouts": {"idle": "300ms"}}).client()

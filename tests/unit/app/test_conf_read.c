@@ -394,7 +394,7 @@ static void test_numbers_do_not_overlap(void **state)
     struct conf *c = parse("timeouts: {connect: 101ms, head: 102ms, response: 103ms, idle: 104ms,\n"
                            "  keepalive: 105ms, tunnel: 106ms, half-close: 107ms, drain: 108ms}\n"
                            "sizes: {line: 2001, head: 2002, fields: 203}\n"
-                           "workers: 204\n"
+                           "workers: 24\n"
                            "resolver: {ttl-max: 1009ms}\n");
     static const struct {
         const char *path;
@@ -403,7 +403,7 @@ static void test_numbers_do_not_overlap(void **state)
         {"timeouts.connect", 101},    {"timeouts.head", 102},      {"timeouts.response", 103},
         {"timeouts.idle", 104},       {"timeouts.keepalive", 105}, {"timeouts.tunnel", 106},
         {"timeouts.half-close", 107}, {"timeouts.drain", 108},     {"sizes.line", 2001},
-        {"sizes.head", 2002},         {"sizes.fields", 203},       {"workers", 204},
+        {"sizes.head", 2002},         {"sizes.fields", 203},       {"workers", 24},
         {"resolver.ttl-max", 1009}};
 
     UNUSED(state);

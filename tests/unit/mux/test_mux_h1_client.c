@@ -47,7 +47,7 @@ static void exchange_run(struct task *t, unsigned bits)
 
 static void begin(void)
 {
-    mux = mux_h1_client_new(mem_conn_init(&m, &net_loop), &limits);
+    mux = mux_client_new(mem_conn_init(&m, &net_loop), &limits);
     assert_non_null(mux);
     mux->task = &owner;
 }
@@ -312,7 +312,6 @@ static void test_idle_ends(void **state)
     net_turns(1);
     assert_int_equal(owner_woken, 1);
     assert_false(mux_reusable(mux));
-    assert_null(mux_open(mux, &exchange));
     mux_close(&mux, false);
     begin();
     serve(OK_2);
@@ -324,6 +323,19 @@ static void test_idle_ends(void **state)
     mem_conn_rst(&m, true);
     assert_false(mux_reusable(mux));
     assert_null(mux_open(mux, &exchange));
+}
+
+/* A new connection may have its answer and its end waiting already. */
+static void test_answer_before_the_request(void **state)
+{
+    UNUSED(state);
+    mem_conn_text(&m, OK_2);
+    mem_conn_fin(&m);
+    send_request("GET");
+    assert_int_equal(read_head(), IO_OK);
+    assert_int_equal(read_body(4096), 2);
+    release();
+    assert_false(mux_reusable(mux));
 }
 
 /* The answer was complete before the request: what is left of it would be read as the next. */
@@ -528,7 +540,7 @@ static void test_every_allocation_fails(void **state)
 
         objcache_done(&net_loop.blocks);
         objcache_done(&net_loop.pages);
-        mux = mux_h1_client_new(mem_conn_init(&m, &net_loop), &limits);
+        mux = mux_client_new(mem_conn_init(&m, &net_loop), &limits);
         if (!mux) {
             assert_true(memfail_hit());
             assert_false(m.closed);
@@ -574,6 +586,7 @@ int main(void)
         TEST(test_close_delimited),
         TEST(test_filled_read),
         TEST(test_idle_ends),
+        TEST(test_answer_before_the_request),
         TEST(test_early_answer),
         TEST(test_unread_answer),
         TEST(test_unsent_request),

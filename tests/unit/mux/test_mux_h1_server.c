@@ -56,7 +56,7 @@ static void on_stream(struct mux *mx, struct stream *stream)
 
 static void begin(const char *early)
 {
-    mux = mux_h1_server_new(mem_conn_init(&m, &net_loop), &limits, slice_str(early));
+    mux = mux_server_new(mem_conn_init(&m, &net_loop), &limits, slice_str(early));
     assert_non_null(mux);
     mux->task = &owner;
     mux->on_stream = on_stream;
@@ -926,7 +926,7 @@ static void test_every_allocation_fails(void **state)
 
         objcache_done(&net_loop.blocks);
         objcache_done(&net_loop.pages);
-        mux = mux_h1_server_new(mem_conn_init(&m, &net_loop), &limits, slice_str(POST_SIZED("3")));
+        mux = mux_server_new(mem_conn_init(&m, &net_loop), &limits, slice_str(POST_SIZED("3")));
         if (!mux) {
             assert_true(memfail_hit());
             /* The conn is still ours. */
