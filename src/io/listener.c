@@ -61,6 +61,19 @@ static void listener_pause(struct listener *l)
     timer_set(&l->timer, LISTENER_PAUSE_MS);
 }
 
+/* There is no descriptor to linger with: what has come of the request is taken in, so that closing does not turn into an RST that
+ * overtakes the answer. */
+static void listener_say_busy(const struct listener *l, int fd)
+{
+    char sink[1024];
+
+    if (send(fd, l->opts.busy_reply.p, l->opts.busy_reply.n, MSG_NOSIGNAL) < 0)
+        log_debug("turning away: %s", err_text(-errno));
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < 8 && recv(fd, sink, sizeof(sink), 0) > 0; i++)
+        ;
+}
+
 /* Gives up the reserve for the client at the head of the queue, so that it learns at once and the queue moves. */
 static void listener_turn_away(struct listener *l)
 {
@@ -72,8 +85,7 @@ static void listener_turn_away(struct listener *l)
         close(l->reserve);
         fd = accept4(l->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            if (send(fd, l->opts.busy_reply.p, l->opts.busy_reply.n, MSG_NOSIGNAL) < 0)
-                log_debug("turning away: %s", err_text(-errno));
+            listener_say_busy(l, fd);
             close(fd);
         }
     }

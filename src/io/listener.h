@@ -22,7 +22,7 @@ struct listener_opts {
     int fd; /* borrowed */
     listener_accept_fn accept;
     void *owner;
-    struct slice busy_reply; /* what a client reads that is turned away for lack of descriptors; static */
+    struct slice busy_reply; /* what a client reads that is turned away for lack of descriptors; outlives the listener */
 };
 int listener_start(struct loop *loop, const struct listener_opts *opts, struct listener **ret_l) MUST_USE;
 /* Stops accepting in this loop; the descriptor stays open. *l is NULL after. */

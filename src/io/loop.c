@@ -205,8 +205,16 @@ static void loop_inbox(struct loop *loop)
 {
     struct msg *m;
 
-    for (int i = 0; i < LOOP_INBOX && (m = ring_ptr_get(&loop->inbox)); i++)
+    /* What is over the cap waits a turn, and nobody will wake the loop for it. */
+    loop->inbox_more = true;
+    for (int i = 0; i < LOOP_INBOX; i++) {
+        m = ring_ptr_get(&loop->inbox);
+        if (!m) {
+            loop->inbox_more = false;
+            return;
+        }
         m->run(m, loop);
+    }
 }
 
 static void loop_woken(struct watch *w, unsigned events)
@@ -263,7 +271,7 @@ static int loop_timeout(const struct loop *loop, int max_wait_ms)
     uint64_t next, wait;
 
     if (!list_empty(&loop->small) || !list_empty(&loop->bulk) || !list_empty(&loop->flush) ||
-        !list_empty(&loop->grave))
+        !list_empty(&loop->grave) || loop->inbox_more)
         return 0;
     next = wheel_next(&loop->wheel);
     if (next == UINT64_MAX)

@@ -108,6 +108,7 @@ struct loop {
     struct list resets; /* sockets whose RST waits until their last bytes have left (conn_tcp) */
     struct watch wake_watch;
     struct ring_ptr inbox;
+    bool inbox_more; /* the last turn left messages */
     struct objcache blocks; /* 16 KB: buffers */
     struct objcache pages;  /* 4 KB: arenas */
     struct pipe_pool *pipes;

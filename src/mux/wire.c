@@ -114,9 +114,17 @@ enum io wire_flush(struct wire *w)
     return IO_OK;
 }
 
-size_t wire_room(const struct wire *w)
+size_t wire_room(struct wire *w)
 {
-    return w->out.len && !(w->conn->ready & CONN_TX) ? 0 : WIRE_ROOM;
+    if (!w->out.len)
+        return WIRE_ROOM;
+    if (!(w->conn->ready & CONN_TX))
+        return 0;
+    /* A head that waits for its content, or a short tail, leaves together with what comes. More than that leaves first: a sink
+     * that takes little at a time must not make the queue grow by the rest each time. */
+    if (w->out.len <= WIRE_SHORT)
+        return WIRE_ROOM;
+    return wire_flush(w) == IO_AGAIN ? 0 : WIRE_ROOM;
 }
 
 enum io wire_fin(struct wire *w)

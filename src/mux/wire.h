@@ -8,7 +8,8 @@
 #include "base/bufq.h"
 #include "io/conn.h"
 
-enum { WIRE_ROOM = 16384 }; /* most that is taken at once; a tail is at most that and a head */
+/* ROOM: most that is taken at once. SHORT: a queue up to this does not stop that. Together they bound a tail (beside a head). */
+enum { WIRE_ROOM = 16384, WIRE_SHORT = 4096 };
 
 struct wire {
     struct conn *conn;
@@ -26,8 +27,8 @@ int wire_unread(struct wire *w, const void *p, size_t n) MUST_USE;
 /* Writes `out` and the pieces (at most 3), keeps what does not go. OK or ERR. */
 enum io wire_send(struct wire *w, const struct iovec *iov, int n_iov) MUST_USE;
 enum io wire_flush(struct wire *w) MUST_USE;
-/* 0 while a tail waits for the peer. */
-size_t wire_room(const struct wire *w);
+/* 0 while a tail waits for the peer; writes a longer one first. After an error it is as if there were room: sending tells. */
+size_t wire_room(struct wire *w);
 enum io wire_fin(struct wire *w) MUST_USE;
 /* The conn's descriptor when nothing is queued in that direction, else -1. */
 int wire_fd(struct wire *w, enum conn_dir dir);

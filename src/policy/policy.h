@@ -27,7 +27,7 @@ struct facts {
 /* Walks from rule `from` (0: the beginning, else a NEEDS verdict's rule). */
 struct verdict policy_judge(const struct policy *p, const struct facts *f, unsigned from);
 
-/* May this client speak to us at all? The first rule alone, for the moment of accepting. */
+/* The first rule alone: may this client speak to us at all? */
 bool policy_admits(const struct policy *p, const struct addr *client);
 
 #endif

@@ -38,7 +38,7 @@ struct access_log {
     struct access_shard *shards[ACCESS_SHARDS_MAX];
     pthread_mutex_t say_lock; /* many producers, one ring */
     struct ring_bytes say;
-    bool is_file; /* never makes us wait */
+    bool is_file; /* poll has nothing to say about it: a slow disk holds up this thread, and nobody else */
 };
 
 /* ---- the record ---- */

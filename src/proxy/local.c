@@ -14,11 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char local_busy_reply[] = "HTTP/1.1 503 Service Unavailable\r\n"
-                                "Proxy-Status: ginnel; error=connection_limit_reached; "
-                                "details=\"out of file descriptors\"\r\n"
-                                "Retry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
 enum { LOCAL_BODY_MAX = 2048 };
 
 static const char *status_reason(int status)
@@ -257,6 +252,17 @@ static bool must_close(enum end_reason reason)
 
     return e->status == 400 || e->status == 408 || e->status == 414 || e->status == 431 || e->status == 501 ||
            e->status == 505 || reason == END_NOT_ADMITTED || reason == END_DRAINED || reason == END_NO_MEMORY;
+}
+
+size_t local_busy_reply(const char *name, char out[LOCAL_BUSY_MAX])
+{
+    const struct end_info *e = end_info(END_NO_DESCRIPTORS);
+    int n = snprintf(out, LOCAL_BUSY_MAX,
+                     "HTTP/1.1 %d %s\r\nProxy-Status: \"%s\"; error=%s; details=\"%s\"\r\n"
+                     "Via: 1.1 %s\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                     e->status, status_reason(e->status), name, e->proxy_status, e->text, name);
+
+    return min_size((size_t)n, LOCAL_BUSY_MAX - 1);
 }
 
 int local_error(struct xchg *x, enum end_reason reason, const char *detail, struct head **ret_head, struct slice *ret_body)

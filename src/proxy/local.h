@@ -14,7 +14,8 @@ enum xstep local_answer(struct xchg *x);
 /* The answer that tells why: status, Proxy-Status, body by Accept. ERR_NOMEM. */
 int local_error(struct xchg *x, enum end_reason reason, const char *detail, struct head **ret_head, struct slice *ret_body) MUST_USE;
 
-/* What a client reads that is turned away before a request could be read. */
-extern const char local_busy_reply[];
+/* What a client reads that is turned away before a request could be read. Returns its length. */
+enum { LOCAL_BUSY_MAX = 320 };
+size_t local_busy_reply(const char *name, char out[LOCAL_BUSY_MAX]);
 
 #endif

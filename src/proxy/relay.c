@@ -192,7 +192,7 @@ static enum pump_result pump_drain_pipe(struct pump *p, struct loop *loop, struc
     stream_moved(to, STREAM_TX, (uint64_t)n);
     if (p->pipe.bytes)
         return PUMP_MORE;
-    if (!p->filled)
+    if (!p->filled || from->rx == STREAM_END)
         pump_give_pipe(p, loop);
     return from->rx == STREAM_END ? pump_end(p, from, to) : PUMP_MORE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* step dial: an upstream stream: one on a kept connection to a judged address, or the winner of a race over all of them. A request
- * that could not be sent again takes no connection that was idle for more than a second: the origin may be closing it.
+ * that may not be sent again, or has content (which may outgrow what is kept of it), takes no connection that was idle for more than
+ * a second: the origin may be closing it.
  */
 #include "base/check.h"
 #include "mux/stream_conn.h"

@@ -102,13 +102,15 @@ static void worker_accepted(void *owner, int fd, const struct addr *peer)
     worker_take_fd(w, fd, peer);
 }
 
+_Static_assert(sizeof(((struct worker *)0)->busy_reply) == LOCAL_BUSY_MAX, "room for the reply");
+
 int worker_listen(struct worker *w, int fd)
 {
     struct listener_opts o = {
         .fd = fd,
         .accept = worker_accepted,
         .owner = w,
-        .busy_reply = slice_str(local_busy_reply),
+        .busy_reply = slice_of(w->busy_reply, local_busy_reply(w->conf->name, w->busy_reply)),
     };
     int r;
 

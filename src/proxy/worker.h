@@ -38,6 +38,7 @@ struct worker {
     _Atomic unsigned load; /* sessions now */
     struct listener *listeners[WORKER_LISTENERS_MAX];
     unsigned n_listeners;
+    char busy_reply[320]; /* LOCAL_BUSY_MAX */
     enum worker_phase phase;
     uint64_t drain_until_ms; /* loop time; UINT64_MAX: no limit */
     struct worker **peers;   /* all workers, this one included */

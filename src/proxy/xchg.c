@@ -167,7 +167,7 @@ void xchg_drop_upstream(struct xchg *x)
     stream_release(&x->upstream);
     if (!x->mux)
         return;
-    if (x->tunnel || !x->req)
+    if (x->tunnel || !x->req || x->worker->phase != WORKER_RUN)
         mux_close(&x->mux, !clean);
     else
         upstream_give(x->worker->upstream, &x->mux, x->req->head->auth.host, x->req->port, &x->rec.peer);

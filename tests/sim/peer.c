@@ -368,6 +368,8 @@ static bool see_end(struct peer *p)
         p->end = PEER_FIN;
     if (p->end == was)
         return false;
+    /* A FIN that is overtaken by nothing counts, also when the RST is right behind it. */
+    p->saw_fin |= p->end == PEER_FIN || (p->tx_fin && all);
     p->end_ms = sim_ms(p->sim);
     return true;
 }
@@ -380,12 +382,10 @@ static bool arrive_end(struct peer *p, bool stuck)
         p->tx_blocked = false;
         p->rx_rst = true;
         p->so_error = p->rx_fin ? EPIPE : ECONNRESET;
-        sock_edge(p);
         return true;
     }
     if (p->out_end == PEER_FIN && !p->rx_fin && !queue_len(&p->out)) {
         p->rx_fin = true;
-        sock_edge(p);
         return true;
     }
     return false;
@@ -404,10 +404,12 @@ static bool move_to_proxy(struct peer *p, bool stuck)
     }
     if (p->conn->connecting || p->rx_rst)
         return false;
-    if (!n)
-        return arrive_end(p, stuck);
-    queue_put(&p->rx, p->out.p + p->out.at, n);
+    if (n)
+        queue_put(&p->rx, p->out.p + p->out.at, n);
     queue_drop(&p->out, n);
+    /* The last bytes and the end may be one event, and are where pieces are not cut. */
+    if ((!n || p->piece == SIM_ROOM) && !arrive_end(p, stuck) && !n)
+        return false;
     sock_edge(p);
     return true;
 }
@@ -599,6 +601,11 @@ void peer_expect_end(struct peer *p, enum peer_end end)
     sim_run(p->sim);
     if (p->end != end)
         sim_fail(p->sim, "%s sees %s, not %s", p->name, peer_end_name(p->end), peer_end_name(end));
+    /* An RST that comes after a FIN was taken for an end. */
+    if (end == PEER_FIN)
+        p->fin_expected = true;
+    if (end == PEER_RST && p->saw_fin && !p->fin_expected)
+        sim_fail(p->sim, "%s has seen a FIN before the RST", p->name);
     if (end == PEER_FIN && p->late)
         sim_fail(p->sim, "%s was closed while it was still sending: what it got may be lost",
                  p->name);

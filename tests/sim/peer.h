@@ -50,6 +50,7 @@ struct peer {
     uint64_t closed_us;
     enum peer_end end;
     uint64_t end_ms; /* since the start */
+    bool saw_fin, fin_expected;
     bool late; /* something was sent to it after it had closed: a real client may lose the answer by
                   that */
     uint64_t pattern_out, pattern_in;

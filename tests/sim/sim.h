@@ -4,6 +4,7 @@
  * each way in which bytes can be delivered, and every run ends with a look for leaks. A scenario
  * says what a peer does, then what it expects: each expectation first lets the proxy run until
  * nothing moves any more. Time passes only in sim_advance.
+ * SIM_MODE=n runs one mode only; SIM_ROUNDS=1 says how much was tried.
  * Owner of everything: the run. Thread: the test's. */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H

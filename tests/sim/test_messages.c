@@ -91,6 +91,49 @@ static void pipelining(struct sim *s)
     origin_expect_dials(o, 1);
 }
 
+/* C3: empty lines before a request are nobody's, however they are cut. */
+static void empty_lines(struct sim *s)
+{
+    struct origin *o = origin_listen(s, "192.0.2.1:80");
+    struct peer *c = sim_client(s), *up = NULL;
+
+    for (int i = 0; i < 3; i++) {
+        peer_send(c, "\r");
+        sim_run(s);
+        peer_send(c, "\n\r\n" GET "\r\n");
+        if (!up)
+            up = origin_accept(o);
+        peer_expect_next(up, "GET / HTTP/1.1\r\n");
+        peer_expect(up, "\r\n\r\n");
+        peer_send(up, OK);
+        peer_expect_all(c, OK_OUT);
+        sim_advance(s, 1000);
+    }
+    SIM_EQUAL(s, sim_count(s, COUNTER_EXCHANGES), 3);
+    peer_send(c, "\r");
+    peer_fin(c);
+    peer_expect_end(c, PEER_FIN);
+    SIM_EQUAL(s, sim_count(s, COUNTER_EXCHANGES), 3);
+}
+
+/* ... and a bare CR is not one: it must not get lost on the way to the parser. */
+static void bare_cr_before_a_request(struct sim *s)
+{
+    struct origin *o = origin_listen(s, "192.0.2.1:80");
+    struct peer *c = sim_client(s), *up;
+
+    peer_send(c, GET);
+    up = origin_accept(o);
+    peer_send(up, OK);
+    peer_expect_all(c, OK_OUT);
+    peer_send(c, "\r");
+    sim_run(s);
+    peer_send(c, GET);
+    peer_expect_refusal(c, 400, "http_request_error");
+    peer_expect_end(c, PEER_FIN);
+    SIM_EQUAL(s, sim_count(s, COUNTER_POOL_HITS), 0);
+}
+
 /* A FIN after a complete request is no abort (DESIGN 2). */
 static void fin_after_request(struct sim *s)
 {
@@ -751,6 +794,29 @@ static void early_answer_chunked(struct sim *s)
     sim_expect_sessions(s, 0);
 }
 
+/* The answer comes while the trailers are half there: whatever follows is not taken for a request.
+ */
+static void early_answer_in_trailers(struct sim *s)
+{
+    struct origin *o = origin_listen(s, "192.0.2.1:80");
+    struct peer *c = sim_client(s), *up;
+
+    peer_send(c, "POST http://192.0.2.1/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                 "3\r\nabc\r\n0\r\nX-Trailer: ");
+    up = origin_accept(o);
+    peer_expect(up, "\r\n\r\n");
+    peer_expect_chunked(up, "abc");
+    peer_send(up, OK);
+    peer_expect_all(c, OK_OUT);
+    peer_send(c, "x\r\n\r\n" GET);
+    sim_advance(s, 100);
+    if (c->end == PEER_OPEN)
+        peer_expect_next(origin_accept(o), "GET / HTTP/1.1\r\n");
+    else
+        peer_expect_nothing(c);
+    peer_expect_never(up, "GET");
+}
+
 /* C53: the origin answers early and closes, as most do. */
 static void early_answer_and_close(struct sim *s)
 {
@@ -936,6 +1002,8 @@ int main(void)
         SIM_TEST(get),
         SIM_TEST(keep_alive),
         SIM_TEST(pipelining),
+        SIM_TEST(empty_lines),
+        SIM_TEST(bare_cr_before_a_request),
         SIM_TEST(fin_after_request),
         SIM_TEST(without_content),
         SIM_TEST(old_client),
@@ -973,6 +1041,7 @@ int main(void)
         SIM_TEST(early_answer_and_no_rest),
         SIM_TEST_BULK(early_answer_large),
         SIM_TEST_BULK(early_answer_chunked),
+        SIM_TEST(early_answer_in_trailers),
         SIM_TEST_BULK(early_answer_and_close),
         SIM_TEST_BULK(early_answer_and_rst),
         SIM_TEST(close_in_upload),

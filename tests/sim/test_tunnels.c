@@ -379,6 +379,34 @@ static void rst_to_client_that_does_not_read(struct sim *s)
     rst_to_who_does_not_read(s, true);
 }
 
+/* ... and when it reads again in time, nothing is missing before the RST. */
+static void rst_to_who_reads_again(struct sim *s, bool turn)
+{
+    struct pair t = turned(open_tunnel(s), turn);
+
+    peer_stop(t.origin);
+    peer_send_pattern(t.client, 200 * KB);
+    sim_run(s);
+    peer_rst(t.client);
+    sim_advance(s, 500);
+    peer_read(t.origin);
+    sim_expect_end_within(s, t.origin, PEER_RST, 0, 1000);
+    /* What found no room was lost with the peer that sent it. */
+    peer_expect_pattern(t.origin, t.client->room == SIM_ROOM ? 200 * KB : peer_unused(t.origin));
+    peer_expect_nothing(t.origin);
+    sim_expect_sessions(s, 0);
+}
+
+static void rst_to_origin_that_reads_again(struct sim *s)
+{
+    rst_to_who_reads_again(s, false);
+}
+
+static void rst_to_client_that_reads_again(struct sim *s)
+{
+    rst_to_who_reads_again(s, true);
+}
+
 /* Who does not read goes: its own writes before that still count, and the other hears of it. */
 static void rst_of_who_does_not_read(struct sim *s, bool turn)
 {
@@ -706,6 +734,8 @@ int main(void)
         SIM_TEST_BULK(rst_by_origin_while_both_write),
         SIM_TEST_BULK(rst_to_origin_that_does_not_read),
         SIM_TEST_BULK(rst_to_client_that_does_not_read),
+        SIM_TEST_BULK(rst_to_origin_that_reads_again),
+        SIM_TEST_BULK(rst_to_client_that_reads_again),
         SIM_TEST_BULK(rst_of_client_that_does_not_read),
         SIM_TEST_BULK(rst_of_origin_that_does_not_read),
         SIM_TEST(rst_after_fin_by_client),

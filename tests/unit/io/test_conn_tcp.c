@@ -489,8 +489,8 @@ static void test_reset_without_memory(void **state)
     assert_memory_equal(buf, text, got);
 }
 
-/* The loop ends while bytes are still to be delivered: what the peer sees is no orderly end, and nothing is left behind
- * (promise 2: a broken body never looks whole). */
+/* The loop ends while bytes are still to be delivered: what the peer sees is no orderly end, and
+ * nothing is left behind (promise 2: a broken body never looks whole). */
 static void test_reset_outlives_no_loop(void **state)
 {
     enum net_end end = NET_OPEN;

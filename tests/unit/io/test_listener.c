@@ -260,7 +260,7 @@ static void test_stop_while_paused(void **state)
     assert_int_equal(wheel_next(&net_loop.wheel), UINT64_MAX);
 }
 
-/* There was no descriptor for the reserve when it was given up: accepting works again all the same. */
+/* There was no descriptor for the reserve when it was given up: accepting works again. */
 static void test_the_reserve_comes_back(void **state)
 {
     char reply[16];

@@ -19,7 +19,7 @@
 
 #include "support/net.h"
 
-enum { NOBODY = 65534, PAGES = 16384, NO_PIPES = 4096 };
+enum { NO_PIPES = 4096 };
 
 static struct pipe_pool *pool;
 static int before;
@@ -241,7 +241,7 @@ static void as_nobody(int (*test)(void))
 
     assert_true(child >= 0);
     if (child == 0) {
-        if (geteuid() == 0 && (setgid(NOBODY) || setuid(NOBODY)))
+        if (!net_become_nobody())
             _exit(NO_SETUID);
         _exit(test());
     }

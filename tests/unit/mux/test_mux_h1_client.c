@@ -241,7 +241,8 @@ static void test_answers_and_reuse(void **state)
         {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false},
         {"GET", "HTTP/1.1 204 No\r\n\r\nx", false},
         {"GET", "HTTP/1.1 304 No\r\nContent-Length: 2\r\n\r\nok", false},
-        {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nx", false},
+        {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nx",
+         false},
         /* An interim answer that nobody waits for. */
         {"GET", OK_2 "HTTP/1.1 100 Continue\r\n\r\n", false},
     };

@@ -684,6 +684,7 @@ static void test_slow_client(void **state)
     mem_conn_room(&m, SIZE_MAX);
     net_turns(1);
     assert_int_equal(exchange_woken, 1);
+    assert_int_equal(stream_flush(s), IO_OK);
     assert_int_not_equal(stream_room(s), 0);
     assert_int_equal(stream_send(s, body, 500, true), IO_OK);
     assert_int_equal(stream_flush(s), IO_OK);
@@ -693,7 +694,8 @@ static void test_slow_client(void **state)
 
 /* ---- answered early: the rest of the request (DESIGN 6) ---- */
 
-#define POST_SIZED(n) "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: " n "\r\n\r\n"
+#define POST_SIZED(n)                                                                              \
+    "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: " n "\r\n\r\n"
 #define POST_CHUNKED                                                                               \
     "POST http://a.test/ HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -27,7 +27,7 @@
 #include "support/mem_conn.h"
 #include "support/net.h"
 
-enum { NOBODY = 65534, BULK = 16 << 20, PERIOD = 262139 };
+enum { BULK = 16 << 20, PERIOD = 262139 };
 
 /* A peer and what it does; what it receives must be the pattern. */
 struct end {
@@ -481,8 +481,8 @@ static void test_sink_breaks_with_bytes_to_read(void **state)
     assert_int_equal(client.got, 5000);
 }
 
-/* The RST comes after the loop's look: the splice meets it, and takes the error with it. What follows must not pass for an
- * orderly end. */
+/* The RST comes after the loop's look: the splice meets it, and takes the error with it. What
+ * follows must not pass for an orderly end. */
 static void rst_met_by_splice(struct end *from, struct end *to, uint64_t n)
 {
     hold = true;
@@ -614,7 +614,8 @@ static void test_slow_reader_costs_a_tail(void **state)
     assert_in_range(most, 0, 2);
 }
 
-/* Promise 3: within two seconds, also when the other side takes nothing: its reset is behind what it can get. */
+/* Promise 3: within two seconds, also when the other side takes nothing: its reset is behind what
+ * it can get. */
 static void rst_beside_a_stall(struct end *from, struct end *to, uint64_t much)
 {
     uint64_t waited = 0;
@@ -743,6 +744,36 @@ static void test_pump_waits_for_room(void **state)
     assert_memory_equal(to_conn.out, pattern, PERIOD);
 }
 
+/* The same into a socket whose room comes back in small pieces (promise 4, FAILURES 22). */
+static void test_copying_to_a_slow_reader(void **state)
+{
+    struct conn *conn;
+    struct stream *slow;
+    size_t most = 0, at = 0;
+    int peer;
+
+    UNUSED(state);
+    conn = net_conn(&peer, true);
+    slow = stream_conn_new(&conn, &task);
+    mem_conn_feed(&from_conn, pattern, 2 * PERIOD - 100);
+    for (int i = 0; i < 2000; i++) {
+        ssize_t n = recv(peer, buf, 500, MSG_DONTWAIT);
+
+        if (n > 0) {
+            assert_memory_equal(buf, pattern + at, n);
+            at += (size_t)n;
+        }
+        while (pump_run(&pump, &net_loop, from, slow) == PUMP_MORE)
+            ;
+        loop_turn(&net_loop, 0);
+        most = max_size(most, net_loop.blocks.n_used);
+    }
+    assert_true(most <= 3);
+    pump_stop(&pump, &net_loop);
+    stream_release(&slow);
+    net_rst(peer);
+}
+
 static void test_pump_flushes_at_the_end(void **state)
 {
     UNUSED(state);
@@ -754,7 +785,6 @@ static void test_pump_flushes_at_the_end(void **state)
     assert_false(to_conn.fin_sent);
     mem_conn_room(&to_conn, 69);
     assert_int_equal(run(), PUMP_WAIT);
-    assert_int_equal(pump.state, PUMP_FLUSH);
     assert_false(to_conn.fin_sent);
     mem_conn_room(&to_conn, 1);
     assert_int_equal(run(), PUMP_ENDED);
@@ -895,7 +925,8 @@ static void test_replay_without_memory(void **state)
     }
 }
 
-/* A tail cannot be kept: bytes are lost, so the tunnel must be cut now, not when somebody else ends it. */
+/* A tail cannot be kept: bytes are lost, so the tunnel must be cut now, not when somebody else ends
+ * it. */
 static void test_tunnel_without_memory(void **state)
 {
     UNUSED(state);
@@ -966,7 +997,7 @@ static int as_nobody(int (*tests)(void))
     fflush(NULL);
     child = fork();
     if (child == 0) {
-        if (geteuid() == 0 && (setgid(NOBODY) || setuid(NOBODY)))
+        if (!net_become_nobody())
             _exit(99);
         status = tests();
         fflush(NULL);
@@ -982,6 +1013,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         MEM(test_budget),
         MEM(test_pump_waits_for_room),
+        MEM(test_copying_to_a_slow_reader),
         MEM(test_pump_flushes_at_the_end),
         MEM(test_pump_breaks),
         MEM(test_replay),
