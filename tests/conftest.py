@@ -14,6 +14,7 @@ _shared = {}
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "harness: tests the harness itself and needs no program")
+    config.addinivalue_line("markers", "workers: worth running with the threads watched (tools/check runs these so)")
 
 
 def pytest_collection_modifyitems(items):

@@ -263,8 +263,8 @@ static void say_drain(const struct server *s, int sig)
     if (sig == SIGQUIT)
         log_info("draining without limit: no new connections, running requests and tunnels may end by themselves");
     else
-        log_info("draining: no new connections, running requests and tunnels have %llu s; a second signal stops now",
-                 (unsigned long long)(s->conf->proxy.timeouts.drain / 1000));
+        log_info("draining: no new connections, running requests and tunnels have %.1f s; a second signal stops now",
+                 (double)s->conf->proxy.timeouts.drain / 1000);
 }
 
 static void wait_for_the_end(struct server *s, const sigset_t *set)

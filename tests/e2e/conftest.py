@@ -12,10 +12,6 @@ from harness import DnsServer, Ginnel, have_ipv6, scaled, scope
 from harness.origins import NAMES, Certificates, Nginx, clean_env
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "workers: worth running with the threads watched (tools/check runs these so)")
-
-
 @pytest.fixture(scope="session")
 def workdir():
     with tempfile.TemporaryDirectory(prefix="ginnel-e2e-") as directory:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Content: framing both ways, streaming, bounded memory, early answers, and bodies that break off."""
 
+import contextlib
 import hashlib
+import os
+import pathlib
 import time
 
 import pytest
@@ -167,6 +170,7 @@ def test_large_download(client, web, framing):
     assert client.ask(request("GET", web.url("/")), within=20).body == data
 
 
+@pytest.mark.workers
 @pytest.mark.parametrize("fields", [(), ("Transfer-Encoding: chunked",)], ids=["sized", "chunked"])
 def test_large_upload(client, web, fields):
     """C18 for plain HTTP; FAILURES: squid cuts uploads over 512 KB to a slow origin"""
@@ -213,6 +217,39 @@ def test_a_blocked_client_does_not_hold_up_others(single, origin, web):
     began = time.monotonic()
     assert single.client().ask(request("GET", web.url("/"))).status == 200
     assert time.monotonic() - began < scaled(0.5)
+
+
+def pipes(proxy):
+    """How many descriptors of pipes the program holds."""
+    names = []
+    for entry in pathlib.Path(f"/proc/{proxy.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            names.append(os.readlink(entry))
+    return sum(name.startswith("pipe:") for name in names)
+
+
+@pytest.mark.workers
+def test_finished_uploads_hold_no_pipe(start, origin):
+    """FAILURES 22 U8; DESIGN 8.4: a spliced upload that is complete gives its pipe back at once, while its answer is still waited for.
+    (A hundred of them kept 196 descriptors.) One after the other they need one pipe, which the pool keeps"""
+    proxy = start({"workers": 1, "timeouts": {"response": "60s"}})
+    base = pipes(proxy)
+    size = 3 << 20
+    data = hashlib.sha256(b"pipe").digest() * (size // 32)
+    waiting = []
+    for i in range(20):
+        client = proxy.client()
+        sender = client.send_in_background(request("POST", origin.url("/"), body=data))
+        conn = origin.accept()
+        if i == 0:
+            eventually(lambda: pipes(proxy) == base + 2, what="the upload to be spliced")
+        assert conn.recv_request(within=20).body == data
+        sender.join()
+        waiting.append((client, conn))
+    eventually(lambda: pipes(proxy) <= base + 2, what="the pipes to be given back")
+    for client, conn in waiting:
+        conn.send(response(200, body=b"at last"))
+        assert client.recv_response().body == b"at last"
 
 
 # --- early answers -------------------------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ def test_early_data(proxy, origin):
     assert conn.recv_exactly(9) == b" and more"
 
 
+@pytest.mark.workers
 def test_much_early_data(proxy, origin):
     """S000-7 with more than any head buffer holds"""
     data = hashlib.sha256(b"early").digest() * 8192
@@ -159,6 +160,7 @@ def test_connect_behind_a_pipelined_request(client, web, origin):
     assert origin.accept().recv_exactly(5) == b"early"
 
 
+@pytest.mark.workers
 def test_many_tunnels(proxy, origin):
     """S002-4: not one connection, many"""
     tunnels = [tunnel(proxy, origin) for _ in range(60)]
@@ -280,6 +282,7 @@ def test_connect_is_a_method_not_a_path(client, web):
 # --- bytes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.workers
 def test_both_directions_at_once(proxy, origin):
     """S000-4 S002-3 C18: 16 MiB each way at the same time, ends included, nothing lost or changed"""
     client, conn = tunnel(proxy, origin)

@@ -192,6 +192,7 @@ def test_answers_are_remembered(resolving, dns, web):
     assert dns.asked("web.wire.test", "A") == 1
 
 
+@pytest.mark.workers
 def test_memory_is_shared_by_workers(start, dns, web):
     """DESIGN 4: facts are shared"""
     proxy = start({"workers": 2, "resolver": {"servers": [dns.address]}})

@@ -73,6 +73,7 @@ def test_bulk_after_a_half_close(ends):
     one.expect_end(FIN)
 
 
+@pytest.mark.workers
 def test_bulk_before_a_fin(ends):
     """C18: everything, then the FIN, also to a reader that is slow at first"""
     one, other = ends
@@ -198,6 +199,7 @@ def test_rst_right_behind_data(ends):
     assert (b"0123456789" * 1000).startswith(rest)
 
 
+@pytest.mark.workers
 def test_rst_in_bulk(ends):
     """U11: a correct prefix of a transfer that runs"""
     one, other = ends
@@ -310,6 +312,7 @@ def test_reset_client_ends_a_waiting_request(proxy, origin):
     check()
 
 
+@pytest.mark.workers
 def test_reset_client_ends_a_download(proxy, origin):
     """U8 C53a"""
     client = proxy.client(rcvbuf=16384)
@@ -324,6 +327,7 @@ def test_reset_client_ends_a_download(proxy, origin):
     check()
 
 
+@pytest.mark.workers
 def test_descriptors_return_to_the_start(start, origin, web):
     """U8: fds go back to the baseline after a mixed load"""
     proxy = start()

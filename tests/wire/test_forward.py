@@ -309,6 +309,7 @@ def test_kept_connection(client, web):
     client.expect_silence(0.05)
 
 
+@pytest.mark.workers
 def test_kept_connection_to_several_origins(client, web):
     """S001-2"""
     other = HttpOrigin(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
@@ -325,6 +326,7 @@ def test_connection_close_is_obeyed(client, web):
     assert web.paths() == ["/1"]
 
 
+@pytest.mark.workers
 def test_fifty_pipelined_requests(client, web):
     """C50"""
     client.send(b"".join(request("GET", web.url(f"/{i}")) for i in range(50)))

@@ -221,6 +221,7 @@ def test_unoffered_101_is_refused(client, origin, fields, answer):
     conn.wait_ended()
 
 
+@pytest.mark.workers
 def test_several_upgrades_on_one_proxy(proxy, origin):
     """U25"""
     pairs = []

@@ -2,6 +2,7 @@
 """Connections to origins that are kept and used again: when they are, when they must not be, and what is sent twice (never what
 could do harm)."""
 
+import threading
 import time
 
 import pytest
@@ -171,6 +172,36 @@ def test_pool_goes_with_the_drain(start, origin):
     proxy.signal()
     conn.wait_ended()
     assert proxy.wait_exit() == 0
+
+
+@pytest.mark.workers
+def test_pools_of_several_workers(start):
+    """C33 C49 S002-14; FAILURES 25: two workers, clients and origins that come and go: every answer is the client's own, connections are
+    kept, and no request arrives twice"""
+    proxy = start({"workers": 2})
+    origins = [HttpOrigin(lambda req, i=i: response(200, *(["Connection: close"] if req.target.endswith("9") else []),
+                                                    body=f"{i} {req.target}".encode())) for i in range(3)]
+    errors = []
+
+    def ask(name):
+        try:
+            for first in range(0, 60, 6):
+                with proxy.client() as client:
+                    for i in range(first, first + 6):
+                        answer = client.ask(request("GET", origins[i % 3].url(f"/{name}/{i}")))
+                        assert answer.body == f"{i % 3} /{name}/{i}".encode(), answer
+        except (AssertionError, OSError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors[0]
+    paths = [path for origin in origins for path in origin.paths()]
+    assert sorted(paths) == sorted(f"/{name}/{i}" for name in range(8) for i in range(60))
+    assert sum(len(origin.conns) for origin in origins) < len(paths) / 2
 
 
 # --- connections that die in the pool --------------------------------------------------------------------------------

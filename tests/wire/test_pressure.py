@@ -142,6 +142,7 @@ def test_malformed_behind_a_good_one(client, web):
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.workers
 def test_many_clients_at_once(start, web):
     """U5 U43: three hundred at a time, no failure"""
     proxy = start()

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: MIT
 """The program around the proxy: command line, configuration, start, access log, drain."""
 
+import fcntl
 import json
 import os
 import pathlib
 import re
 import resource
+import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
-from harness import (FIN, OPEN, RST, Client, Ginnel, eventually, free_port, request, response, run_ginnel,
+from harness import (FIN, OPEN, RST, Client, Ginnel, binary, eventually, free_port, request, response, run_ginnel,
                      scaled)
+from harness.ginnel import environment
 
 
 # --- command line --------------------------------------------------------------------------------------------------
@@ -380,6 +384,7 @@ def test_log_reader_that_leaves(web):
         time.sleep(0.05)
 
 
+@pytest.mark.workers
 def test_records_are_written_before_the_end(start, web):
     """S002-13: nothing of the log is lost by a drain"""
     proxy = start()
@@ -388,6 +393,83 @@ def test_records_are_written_before_the_end(start, web):
     proxy.signal()
     assert proxy.wait_exit() == 0
     assert len(proxy.access()) == 50
+
+
+def records_of(path):
+    """Every line is one record, and whole."""
+    lines = path.read_bytes().split(b"\n")
+    assert lines.pop() == b"", "the last line has no end"
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise AssertionError(f"line {number} is no record ({error}): {line[:2000]!r}") from None
+        assert isinstance(records[-1], dict) and "ginnel.end" in records[-1], line
+    return records
+
+
+@pytest.mark.workers
+def test_records_of_two_workers_do_not_mix(start, web):
+    """S004-3 U61: thousands of requests with long records, several times what the rings of the log hold: every line is one
+    record, and each request has one"""
+    each = 400 if Ginnel.instrumented() else 1200
+    proxy = start({"workers": 2})
+    web.reply = response(200, body=b"x")
+    errors = []
+
+    def path(name, i):
+        return f"/{name}/{i}/" + '"' * (600 + i * 37 % 400)  # each of them escaped: two bytes of the record
+
+    def ask(name):
+        try:
+            client = proxy.client()
+            for first in range(0, each, 40):
+                client.send(b"".join(request("GET", web.url(path(name, i))) for i in range(first, first + 40)))
+                for _ in range(40):
+                    assert client.recv_response(within=20).status == 200
+        except (AssertionError, OSError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "abcdef"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors[0]
+    proxy.signal()
+    assert proxy.wait_exit() == 0
+    seen = [tuple(record["url.path"].split("/")[1:3]) for record in records_of(proxy.access_path)]
+    assert sorted(seen) == sorted((name, str(i)) for name in "abcdef" for i in range(each))
+
+
+@pytest.mark.parametrize("access", ["stderr", "off"])
+def test_stuck_reader_of_stderr(web, tmp_path, access):
+    """U62 S002-13: a reader of stderr who has stopped reading costs lines: requests are answered, and TERM ends the program"""
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    config = {"listen": "127.0.0.1:0", "workers": 2, "log": {"access": access, "level": "debug"}, "timeouts": {"drain": "1s"}}
+    (tmp_path / "ginnel.yaml").write_text(json.dumps(config))
+    process = subprocess.Popen([binary(), "-c", str(tmp_path / "ginnel.yaml")], env=environment(tmp_path),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=write_end)
+    try:
+        said = b""
+        while b"info: ready" not in said:
+            said += os.read(read_end, 4096)
+        port = int(re.search(rb"listening on 127\.0\.0\.1:(\d+)", said).group(1))
+        while select.select([], [write_end], [], 0)[1]:
+            os.write(write_end, b"x" * 512)  # nothing more is taken from here on
+        for i in range(300):
+            assert Client("127.0.0.1", port).ask(request("GET", web.url("/" + "p" * 3000))).status == 200, i
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(scaled(15)) == 0
+        assert time.monotonic() - began < scaled(8)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read_end)
+        os.close(write_end)
 
 
 # --- drain -----------------------------------------------------------------------------------------------------------
@@ -429,6 +511,7 @@ def refused(proxy):
     return False
 
 
+@pytest.mark.workers
 def test_running_request_finishes(start, origin):
     """S001-13 DESIGN 6: with Connection: close"""
     proxy = start({"timeouts": {"drain": "5s"}})
@@ -462,6 +545,7 @@ def test_running_download_finishes(start, origin):
     assert proxy.wait_exit() == 0
 
 
+@pytest.mark.workers
 def test_tunnels_get_the_drain_time_and_end_as_cut(start, origin):
     """S001-13 DESIGN 6 U58: RST on both sides, never something that looks complete"""
     proxy = start({"timeouts": {"drain": "600ms"}})

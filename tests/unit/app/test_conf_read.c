@@ -116,7 +116,7 @@ static void test_null_text(void **state)
     conf_free(c);
 }
 
-/* C22: unique to the instance. */
+/* C27: a pseudonym, unique to the instance. */
 static void test_name_is_drawn(void **state)
 {
     struct conf *a = parse(""), *b = parse("");

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "mux/mux.h"
 #include "mux/stream_conn.h"
 #include "support/memfail.h"
 
@@ -669,6 +670,97 @@ static void test_stop_gives_everything_back(void **state)
     relay_stop(&relay, &net_loop);
 }
 
+/* ---- a message of known length ---- */
+
+enum { UPLOAD = 4 << 20, UPLOAD_LAST = 64 * 1024 };
+
+static struct end uploader;
+static struct stream *upload;
+
+static void on_stream(struct mux *m, struct stream *s)
+{
+    UNUSED(m);
+    upload = s;
+    upload->task = &task;
+}
+
+/* Takes what there is to take, and says whether all that was sent has arrived. */
+static bool upload_step(void)
+{
+    enum pump_result r;
+
+    end_send(&uploader);
+    do
+        r = pump_run(&relay.up, &net_loop, upload, u);
+    while (r == PUMP_MORE);
+    seen_pipe |= relay.up.pipe.size != 0;
+    assert_true(r == PUMP_WAIT || r == PUMP_ENDED);
+    return origin.got == uploader.to_send;
+}
+
+/* The last bytes wait in the pump's source, all of them. */
+static void settle_last(void)
+{
+    int queued = 0;
+
+    for (int i = 0; i < 1000 && queued < UPLOAD_LAST; i++) {
+        end_send(&uploader);
+        net_sleep_ms(1);
+        assert_int_equal(ioctl(conn_fd(uploader.conn, CONN_IN), FIONREAD, &queued), 0);
+    }
+    assert_int_equal(queued, UPLOAD_LAST);
+}
+
+/* An upload that is complete holds no pipe, however long its answer is waited for: the exchange keeps its pumps until
+ * then, and a hundred finished uploads to a silent origin once kept 196 descriptors. */
+static void test_complete_upload_holds_no_pipe(void **state)
+{
+    static const struct h1_limits limits = {.line = 8192, .head = 65536, .fields = 100};
+    struct arena arena;
+    struct head *head = NULL;
+    struct mux *mux;
+    char text[120];
+    int fds, n;
+
+    UNUSED(state);
+    hold = true;
+    upload = NULL;
+    uploader = (struct end){0};
+    uploader.conn = net_conn(&uploader.fd, false);
+    n = snprintf(text, sizeof(text),
+                 "POST http://o.test/ HTTP/1.1\r\nHost: o.test\r\nContent-Length: %d\r\n\r\n", UPLOAD);
+    mux = mux_server_new(uploader.conn, &limits, slice_of(text, (size_t)n));
+    assert_non_null(mux);
+    mux->task = &task;
+    mux->on_stream = on_stream;
+    uploader.conn->task = &task;
+    arena_init(&arena, &net_loop.pages, 1 << 20);
+    assert_int_equal(mux_serve(mux), MUX_BUSY);
+    assert_non_null(upload);
+    assert_int_equal(stream_recv_head(upload, &arena, &head), IO_OK);
+
+    fds = net_fds();
+    uploader.to_send = UPLOAD - UPLOAD_LAST;
+    UNTIL(upload_step());
+    assert_true(seen_pipe);
+    assert_int_equal(relay.up.state, PUMP_RUN);
+    /* The last read takes so much that more might follow: only the length says that nothing will. */
+    uploader.to_send = UPLOAD;
+    settle_last();
+    UNTIL(upload_step());
+    assert_int_equal(upload->rx, STREAM_END);
+    assert_int_equal(relay.up.state, PUMP_DONE);
+    assert_int_equal(relay.up.bytes, UPLOAD);
+    assert_int_equal(relay.up.pipe.size, 0);
+    assert_in_range(net_fds(), fds, fds + 2); /* the pool keeps it for the next */
+
+    stream_reset(upload);
+    stream_release(&upload);
+    mux_close(&mux, true);
+    arena_done(&arena);
+    close(uploader.fd);
+}
+
 /* ---- one pump over conns without sockets ---- */
 
 static struct mem_conn from_conn, to_conn;
@@ -1045,6 +1137,7 @@ int main(void)
         SMALL(test_stalls_again_and_again),
         SMALL(test_slow_reader_costs_a_tail),
         TCP(test_stop_gives_everything_back),
+        TCP(test_complete_upload_holds_no_pipe),
         TCP(test_rst_of_the_client_met_by_splice),
         TCP(test_rst_of_the_origin_met_by_splice),
         TCP(test_rst_met_by_splice_into_the_sink),
