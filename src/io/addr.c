@@ -10,6 +10,7 @@
 #include "base/num.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <string.h>
 
 enum {
@@ -187,13 +188,19 @@ size_t addr_text(const struct addr *a, char out[ADDR_TEXT_MAX])
     return n;
 }
 
-/* True when a bit behind the prefix is set. */
-static bool has_tail(const uint8_t bytes[16], unsigned prefix)
+static void key_halves(const uint8_t bytes[16], uint64_t *ret_hi, uint64_t *ret_lo)
 {
-    for (unsigned bit = prefix; bit < 128; bit++)
-        if (bytes[bit / 8] & 0x80u >> bit % 8)
-            return true;
-    return false;
+    uint64_t halves[2];
+
+    memcpy(halves, bytes, sizeof(halves));
+    *ret_hi = be64toh(halves[0]);
+    *ret_lo = be64toh(halves[1]);
+}
+
+/* The upper `bits` (0..64) of a half. */
+static uint64_t upper_bits(unsigned bits)
+{
+    return bits ? UINT64_MAX << (64 - bits) : 0;
 }
 
 int addr_range_parse(struct slice s, struct addr_range *ret_range)
@@ -202,6 +209,7 @@ int addr_range_parse(struct slice s, struct addr_range *ret_range)
     struct addr_range range = {0};
     struct addr a;
     unsigned most, shift;
+    uint8_t bytes[16];
     uint64_t prefix;
     int r;
 
@@ -222,23 +230,32 @@ int addr_range_parse(struct slice s, struct addr_range *ret_range)
         if (r < 0)
             return r;
     }
-    host_bytes(&a, range.bytes);
-    range.prefix = (uint8_t)(prefix + shift);
-    if (has_tail(range.bytes, range.prefix))
+    prefix += shift;
+    host_bytes(&a, bytes);
+    key_halves(bytes, &range.hi, &range.lo);
+    range.mask_hi = upper_bits(prefix < 64 ? (unsigned)prefix : 64);
+    range.mask_lo = upper_bits(prefix > 64 ? (unsigned)prefix - 64 : 0);
+    range.v4 = prefix >= MAPPED_BITS && is_mapped(bytes);
+    if ((range.hi & ~range.mask_hi) || (range.lo & ~range.mask_lo))
         return ERR_RANGE;
     *ret_range = range;
     return 0;
 }
 
-bool addr_in_range(const struct addr *a, const struct addr_range *r)
+struct addr_key addr_key(const struct addr *a)
 {
-    unsigned whole = r->prefix / 8, rest = r->prefix % 8;
+    struct addr_key k;
     uint8_t bytes[16];
 
     host_bytes(a, bytes);
-    if (r->prefix < MAPPED_BITS && is_mapped(bytes))
-        return false;
-    if (memcmp(bytes, r->bytes, whole) != 0)
-        return false;
-    return rest == 0 || (bytes[whole] ^ r->bytes[whole]) >> (8 - rest) == 0;
+    key_halves(bytes, &k.hi, &k.lo);
+    k.v4 = is_mapped(bytes);
+    return k;
+}
+
+bool addr_in_range(const struct addr *a, const struct addr_range *r)
+{
+    struct addr_key k = addr_key(a);
+
+    return addr_key_in(&k, r);
 }

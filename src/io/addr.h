@@ -40,9 +40,21 @@ size_t addr_host_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 /* An address range: "10.0.0.0/8", "::1", "fd00::/8". Bits beyond the prefix must be zero (ERR_RANGE). IPv4 addresses are in
  * IPv4 ranges only, however they are written: "::/0" is every IPv6 address and no IPv4 one, mapped or not. */
 struct addr_range {
-    uint8_t bytes[16]; /* IPv4 as mapped IPv6 */
-    uint8_t prefix;    /* 0..128 */
+    uint64_t hi, lo, mask_hi, mask_lo; /* host order; IPv4 as mapped IPv6 */
+    bool v4;                           /* a range of IPv4 addresses: the only ones that those can be in */
 };
+
+/* An address made ready to be looked for in many ranges: about a nanosecond each (U7). */
+struct addr_key {
+    uint64_t hi, lo;
+    bool v4;
+};
+struct addr_key addr_key(const struct addr *a);
+
+static inline bool addr_key_in(const struct addr_key *k, const struct addr_range *r)
+{
+    return (((k->hi ^ r->hi) & r->mask_hi) | ((k->lo ^ r->lo) & r->mask_lo)) == 0 && k->v4 == r->v4;
+}
 int addr_range_parse(struct slice s, struct addr_range *ret_range) MUST_USE;
 bool addr_in_range(const struct addr *a, const struct addr_range *r);
 

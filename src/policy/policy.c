@@ -12,10 +12,13 @@ typedef enum rule_answer (*rule_fn)(const struct policy *p, const struct facts *
 
 bool policy_admits(const struct policy *p, const struct addr *client)
 {
+    struct addr_key key;
+
     if (!p->n_clients)
         return true;
+    key = addr_key(client);
     for (unsigned i = 0; i < p->n_clients; i++)
-        if (addr_in_range(client, &p->clients[i]))
+        if (addr_key_in(&key, &p->clients[i]))
             return true;
     return false;
 }

@@ -38,6 +38,7 @@ struct access_log {
     struct access_shard *shards[ACCESS_SHARDS_MAX];
     pthread_mutex_t say_lock; /* many producers, one ring */
     struct ring_bytes say;
+    bool gave_up; /* while stopping the sink took nothing for a while: the rest is dropped */
     bool is_file; /* poll has nothing to say about it: a slow disk holds up this thread, and nobody else */
 };
 
@@ -190,15 +191,17 @@ static bool sink_ready(struct access_log *a)
     struct pollfd pf = {.fd = a->fd, .events = POLLOUT};
 
     while (!a->is_file && poll(&pf, 1, ACCESS_STALL_MS) == 0)
-        if (atomic_load(&a->stop))
+        if (atomic_load(&a->stop)) {
+            a->gave_up = true;
             return false;
+        }
     return true;
 }
 
 /* A sink that takes nothing (a stuck pipe) costs lines, never traffic: the rings fill, and what does not fit is counted. */
 static void write_all(struct access_log *a, const char *p, size_t n)
 {
-    while (n && sink_ready(a)) {
+    while (n && !a->gave_up && sink_ready(a)) {
         ssize_t w = write(a->fd, p, a->is_file ? n : min_size(n, PIPE_BUF));
 
         if (w > 0) {

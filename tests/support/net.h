@@ -161,6 +161,8 @@ static inline void net_pair(int fd[2], bool small)
     close(l);
     for (int i = 0; i < 2; i++) {
         setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        /* A kernel whose default paces (bbr) would send bulk in drops. */
+        setsockopt(fd[i], IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
         if (small)
             setsockopt(fd[i], SOL_SOCKET, SO_SNDBUF, &few, sizeof(few));
         net_nonblocking(fd[i]);

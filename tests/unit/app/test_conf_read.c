@@ -163,9 +163,9 @@ static void test_every_key(void **state)
     assert_string_equal(c->listen[2].text, "localhost:0");
     assert_listens(c, 3, "[fd00::1]:1");
     assert_int_equal(c->n_clients, 4);
-    assert_int_equal(c->clients[0].prefix, 104);
-    assert_int_equal(c->clients[1].prefix, 8);
-    assert_int_equal(c->clients[2].prefix, 128);
+    assert_true(c->clients[0].v4 && c->clients[0].mask_lo == UINT64_MAX << 24);
+    assert_true(!c->clients[1].v4 && c->clients[1].mask_hi == UINT64_MAX << 56);
+    assert_true(c->clients[2].mask_hi == UINT64_MAX && c->clients[2].mask_lo == UINT64_MAX);
     assert_true(addr_in_range(&c->listen[0].addr, &c->clients[0]));
     assert_true(addr_in_range(&c->listen[3].addr, &c->clients[1]));
     assert_true(addr_in_range(&c->listen[2].addr, &c->clients[3]));

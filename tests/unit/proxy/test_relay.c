@@ -742,7 +742,7 @@ static void test_complete_upload_holds_no_pipe(void **state)
     fds = net_fds();
     uploader.to_send = UPLOAD - UPLOAD_LAST;
     UNTIL(upload_step());
-    assert_true(seen_pipe);
+    assert_true(seen_pipe || net_fds() == fds + 2); /* lent now, or kept by the pool since */
     assert_int_equal(relay.up.state, PUMP_RUN);
     /* The last read takes so much that more might follow: only the length says that nothing will. */
     uploader.to_send = UPLOAD;
