@@ -59,8 +59,8 @@ static inline bool timer_armed(const struct timer *t)
 
 /* ---- things with a life of their own that the loop runs ---- */
 
-/* A file descriptor that is no conn (listener, resolver socket, inotify, eventfd). ready() runs inside the turn and may
- * only note and wake; level-triggered. */
+/* A file descriptor that is no conn (listener, resolver socket, inotify, eventfd); level-triggered. ready() runs while the turn
+ * waits: it notes and wakes, or, a listener's, begins sessions; it ends nothing. */
 struct watch {
     int fd;
     unsigned events; /* EPOLL* asked for */

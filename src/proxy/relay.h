@@ -40,7 +40,8 @@ struct pump {
     bool wants_tx; /* WAIT is for the sink */
 };
 
-/* CUT: one side was reset; what the other still has to get is written, for a second at most, before it is reset too. */
+/* CUT: one side was reset; what the other still has to get is written, for a second at most, before it is reset too. The same second
+ * bounds a reset behind a sink that takes nothing (active_ms stands still). */
 enum relay_state { RELAY_RUN = 0, RELAY_CUT };
 enum { RELAY_CUT_MS = 1000 };
 
@@ -54,7 +55,7 @@ struct relay {
 enum relay_result {
     RELAY_WAIT,
     RELAY_MORE,
-    RELAY_ENDED,       /* both directions ended in order */
+    RELAY_ENDED,         /* both directions ended in order */
     RELAY_CLIENT_BROKE, /* reset both sides now; the stream's fault says why */
     RELAY_UPSTREAM_BROKE,
 };
