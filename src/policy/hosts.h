@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* hosts: a set of host names. `name` is that host alone, `.name` the name and everything under it. A
+ * lookup costs one hash, and one a label up to the deepest `.name`, however many names there are.
+ * Names are normalised by the caller (lower case, no trailing dot: proto/url.h), without ports.
+ * The hash is seeded (base/hash.h: hash_seed comes before the first name), for both a list and what
+ * is looked up may be chosen to collide.
+ * Owner: whoever built it. Thread: read-only after building. Memory: the names and about 20 bytes
+ * each. */
+#ifndef POLICY_HOSTS_H
+#define POLICY_HOSTS_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+
+struct hosts;
+
+struct hosts *hosts_new(void) MUST_USE;
+void hosts_free(struct hosts *h);
+/* name or .name, 1..254 bytes, copied; twice is fine. ERR_NOMEM (also beyond 4 GB of names),
+ * ERR_RANGE: no name has that length. The set is then as it was. */
+int hosts_add(struct hosts *h, struct slice name) MUST_USE;
+/* What is empty or longer than 254 bytes is in no set. */
+bool hosts_has(const struct hosts *h, struct slice host);
+/* Different entries: `name` and `.name` are two. */
+size_t hosts_count(const struct hosts *h);
+/* Walks over the entries in the order in which they were added: *at begins with 0. False: that was all. suffix: the entry was `.name`, and
+ * *ret_name is without the dot. The name lives as long as nothing is added. */
+bool hosts_next(const struct hosts *h, size_t *at, struct slice *ret_name, bool *ret_suffix);
+
+#endif
