@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* gen_lists: fills the lists of a manual page that the program's own tables hold, so that the page
  * cannot lag behind. Called while building: gen_lists PAGE.scd writes the page to stdout with each
- * line "@options@" and "@ends@" replaced.
+ * line that is one of the names below replaced.
  */
+#include "app/command.h"
 #include "app/conf.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@ static const struct end {
 #include "tbl/end_reasons.h"
 };
 
-static void print_ends(void)
+static void print_ends(FILE *to)
 {
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         const struct end *e = &ends[i];
@@ -25,10 +26,31 @@ static void print_ends(void)
         if (!e->error[0])
             continue;
         if (e->status)
-            printf("*%s*: %d, %s\n\t%s\n\n", e->token, e->status, e->error, e->sentence);
+            fprintf(to, "*%s*: %d, %s\n\t%s\n\n", e->token, e->status, e->error, e->sentence);
         else
-            printf("*%s*: cut, %s\n\t%s\n\n", e->token, e->error, e->sentence);
+            fprintf(to, "*%s*: cut, %s\n\t%s\n\n", e->token, e->error, e->sentence);
     }
+}
+
+static const struct {
+    const char *line;
+    void (*print)(FILE *to);
+} lists[] = {
+    {"@options@\n", conf_print_manual},
+    {"@ends@\n", print_ends},
+    {"@synopsis@\n", command_print_manual_synopsis},
+    {"@flags@\n", command_print_manual_options},
+    {"@commands@\n", command_print_manual_commands},
+};
+
+static void copy_or_fill(const char *line)
+{
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        if (strcmp(line, lists[i].line) == 0) {
+            lists[i].print(stdout);
+            return;
+        }
+    fputs(line, stdout);
 }
 
 int main(int argc, char **argv)
@@ -42,12 +64,7 @@ int main(int argc, char **argv)
     if (!page)
         return 66;
     while (fgets(line, sizeof(line), page))
-        if (strcmp(line, "@options@\n") == 0)
-            conf_print_manual(stdout);
-        else if (strcmp(line, "@ends@\n") == 0)
-            print_ends();
-        else
-            fputs(line, stdout);
+        copy_or_fill(line);
     fclose(page);
     return fflush(stdout) == 0 ? 0 : 74;
 }

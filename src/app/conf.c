@@ -7,11 +7,13 @@
 
 #include "app/conf_addr.h"
 #include "app/conf_check.h"
+#include "app/conf_include.h"
+#include "app/conf_log.h"
+#include "app/conf_match.h"
 #include "app/conf_read.h"
 #include "base/err.h"
 #include "base/mem.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +26,13 @@ enum {
     /* More than any file of CONF_FILE_MAX bytes can need; what is refused is memory, not the file.
      */
     ARENA_MAX = 512 << 20,
-    READ_STEP = 64 << 10,
 };
 
 /* What conf_load gives out is the first member. */
 struct whole {
     struct conf conf;
     struct arena arena;
+    struct conf_finish *finish;
 };
 
 static const char site_file[] = "/etc/ginnel/ginnel.yaml";
@@ -116,70 +118,19 @@ char *conf_search(const char *dash_c)
     return search(dash_c, &path) < 0 ? NULL : path;
 }
 
-/* ---- its bytes ---- */
-
-/* Reads to the end, or until it is plain that the file is too large: one byte more than allowed. */
-static int read_fd(int fd, char **ret_text, size_t *ret_n)
-{
-    size_t n = 0, cap = 0;
-    char *text = NULL;
-
-    for (;;) {
-        ssize_t r;
-
-        if (n == cap) {
-            char *grown = mem_grow(text, cap + READ_STEP);
-
-            if (!grown)
-                goto fail_nomem;
-            text = grown;
-            cap += READ_STEP;
-        }
-        r = read(fd, text + n, cap - n);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r < 0) {
-            r = -errno;
-            mem_free(text);
-            return (int)r;
-        }
-        n += (size_t)r;
-        if (r == 0 || n > CONF_FILE_MAX)
-            break;
-    }
-    *ret_text = text;
-    *ret_n = n;
-    return 0;
-
-fail_nomem:
-    mem_free(text);
-    return ERR_NOMEM;
-}
-
-static int read_file(const char *path, char **ret_text, size_t *ret_n)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), r;
-
-    if (fd < 0)
-        return -errno;
-    r = read_fd(fd, ret_text, ret_n);
-    close(fd);
-    return r;
-}
-
-static void report_unreadable(struct conf_report *rep, const char *path, int err)
-{
-    const char *env = getenv("GINNEL_CONFIG");
-    const char *hint = env && strcmp(env, path) == 0 ? "GINNEL_CONFIG names this file" : NULL;
-
-    if (err == -EISDIR)
-        conf_report_add(rep, CONF_AT_FILE, "name the file in it: ginnel -c DIR/ginnel.yaml",
-                        "this is a directory, not a file");
-    else
-        conf_report_add(rep, CONF_AT_FILE, hint, "cannot be read: %s", err_text(err));
-}
-
 /* ---- the conf ---- */
+
+void conf_free(struct conf *c)
+{
+    struct whole *w = c ? CONTAINER_OF(c, struct whole, conf) : NULL;
+
+    if (!w)
+        return;
+    for (struct conf_finish *f = w->finish; f; f = f->next)
+        f->fn(f->p);
+    arena_done(&w->arena);
+    mem_free(w);
+}
 
 static struct whole *new_whole(const char *file)
 {
@@ -193,21 +144,11 @@ static struct whole *new_whole(const char *file)
         return w;
     copy = arena_dup(&w->arena, slice_str(file));
     if (!copy.p) {
-        mem_free(w);
+        conf_free(&w->conf);
         return NULL;
     }
     w->conf.file = (char *)(uintptr_t)copy.p;
     return w;
-}
-
-void conf_free(struct conf *c)
-{
-    struct whole *w = c ? CONTAINER_OF(c, struct whole, conf) : NULL;
-
-    if (!w)
-        return;
-    arena_done(&w->arena);
-    mem_free(w);
 }
 
 static void draw_name(struct conf *c)
@@ -220,20 +161,23 @@ static void draw_name(struct conf *c)
     snprintf(c->proxy.name, sizeof(c->proxy.name), "ginnel-%08x", bits);
 }
 
-/* What neither the table's texts nor the file can say. */
-static void complete(struct conf_build *b)
+/* What neither the table's texts nor the files can say. */
+static void complete(struct conf_build *b, const struct conf_args *args)
 {
     static const char *const no_servers[] = {NULL};
     struct conf *c = b->conf;
 
-    if (c->n_listen == 0)
+    if (c->n_listen == 0 && !args->sockets)
         conf_addr_default_listen(b);
+    if (!c->proxy.name[0] && args->name)
+        snprintf(c->proxy.name, sizeof(c->proxy.name), "%s", args->name);
     if (!c->proxy.name[0])
         draw_name(c);
     if (!c->resolve.servers)
         c->resolve.servers = no_servers;
     c->resolve.timeout_ms = LOOKUP_TIMEOUT_MS;
-    c->proxy.access_log = c->access != ACCESS_OFF;
+    conf_addr_finish_clients(b);
+    conf_log_finish(b);
 }
 
 static void take_args(struct conf_build *b, const struct conf_args *args)
@@ -244,118 +188,215 @@ static void take_args(struct conf_build *b, const struct conf_args *args)
         conf_addr_add_listen(b, "--listen", slice_str(args->listen[i]), CONF_AT_ARGS);
 }
 
-/* The tree dies here; what the conf keeps has been copied into its own arena. */
-static int read_text(struct conf_build *b, bool *ret_whole)
+/* What was read, for whoever watches it. */
+static void note_files(struct conf_build *b)
 {
-    struct conf_node *root = NULL;
-    struct arena trees;
-    int r;
+    struct conf *c = b->conf;
 
-    arena_init(&trees, NULL, ARENA_MAX);
-    r = conf_yaml_read(&trees, b->report, &root, ret_whole);
-    if (r == 0)
-        conf_read_tree(b, root);
-    arena_done(&trees);
-    return r;
+    c->content = b->sources->content;
+    if (conf_sources_paths(b->sources, &c->files, &c->n_files) < 0)
+        conf_build_nomem(b);
+    else
+        conf_build_finish(b, mem_free, c->files);
 }
 
-/* Fills b->conf from the report's text and the command line. */
-static int build(struct conf_build *b, const struct conf_args *args)
+/* Reads all trees; the first source is the main file's. Whether all are whole. */
+static int read_trees(struct conf_build *b, bool *ret_whole)
+{
+    struct conf_unit first = {.whole = true};
+    int r;
+
+    r = conf_yaml_read(b->trees, b->report, &b->sources->v[0], &first.root, &first.whole);
+    if (r == 0)
+        r = conf_include_read(b, &first);
+    if (r < 0)
+        return r;
+    b->conf->empty = !first.root || first.root->kind == CONF_NODE_TEXT || !first.root->first;
+    *ret_whole = true;
+    for (const struct conf_unit *u = &first; u; u = u->next) {
+        conf_read_tree(b, u->root);
+        *ret_whole = *ret_whole && u->whole;
+    }
+    return 0;
+}
+
+/* Fills b->conf from the sources and the command line. */
+static int fill(struct conf_build *b, const struct conf_args *args)
 {
     bool whole = true;
     int r;
 
     conf_read_defaults(b);
-    if (b->report->text.n > CONF_FILE_MAX) {
+    if (b->sources->n && b->sources->v[0].text.n > CONF_FILE_MAX) {
         conf_report_add(b->report, CONF_AT_FILE, NULL, "larger than 1 MB");
         return 0;
     }
-    r = read_text(b, &whole);
+    r = b->sources->n ? read_trees(b, &whole) : 0;
     if (r < 0)
         return r;
+    /* Names that the command line's listeners do not have are still names of the files. */
+    if (whole)
+        conf_match_check_names(b);
     take_args(b, args);
-    complete(b);
+    complete(b, args);
     if (whole)
         conf_check(b);
+    note_files(b);
     return 0;
 }
 
+/* What a load needs and nobody keeps: 20 KB that no stack should carry. */
+struct work {
+    struct conf_build build;
+    struct conf_report report, warnings;
+    struct conf_sources sources;
+    struct arena trees;
+};
+
+static struct work *new_work(void)
+{
+    struct work *k = mem_zalloc(sizeof(*k));
+
+    if (!k)
+        return NULL;
+    arena_init(&k->trees, NULL, ARENA_MAX);
+    conf_report_init(&k->report, &k->sources);
+    conf_report_init(&k->warnings, &k->sources);
+    k->warnings.prefix = "warning: ";
+    k->build.trees = &k->trees;
+    k->build.sources = &k->sources;
+    k->build.report = &k->report;
+    k->build.warnings = &k->warnings;
+    conf_build_init(&k->build);
+    return k;
+}
+
+static void free_work(struct work *k)
+{
+    conf_build_done(&k->build);
+    conf_report_done(&k->report);
+    conf_report_done(&k->warnings);
+    conf_sources_done(&k->sources);
+    arena_done(&k->trees);
+    mem_free(k);
+}
+
+/* What is wrong, and with which files: they may be mended. */
+static int take_errors(struct work *k, struct conf_errors *ret_errors, int code)
+{
+    int r = conf_report_take(&k->report, ret_errors);
+
+    if (r == 0)
+        r = conf_sources_paths(&k->sources, &ret_errors->files, &ret_errors->n_files);
+    if (r == 0)
+        return code;
+    conf_errors_done(ret_errors);
+    return r;
+}
+
 /* Gives out either a conf or what is wrong with it. */
-static int make(struct conf_report *rep, const char *file, const struct conf_args *args,
-                struct conf **ret_conf, struct conf_errors *ret_errors)
+static int make(struct work *k, const char *file, const struct conf_args *args,
+                struct conf **ret_conf, struct conf_errors *ret_errors,
+                struct conf_errors *ret_warnings)
 {
     struct whole *w = new_whole(file);
-    struct conf_build b;
     int r;
 
     if (!w)
         return ERR_NOMEM;
-    conf_build_init(&b, &w->conf, &w->arena, rep);
-    r = build(&b, args);
-    if (r < 0 || rep->nomem) {
+    k->build.conf = &w->conf;
+    k->build.arena = &w->arena;
+    k->build.finish = &w->finish;
+    r = fill(&k->build, args);
+    if (r == 0 && (k->report.nomem || k->warnings.nomem))
         r = ERR_NOMEM;
-        goto fail_free;
-    }
-    if (rep->n) {
-        r = conf_report_take(rep, ret_errors);
-        r = r < 0 ? r : ERR_SYNTAX;
-        goto fail_free;
+    if (r == 0 && k->report.n)
+        r = take_errors(k, ret_errors, ERR_SYNTAX);
+    if (r == 0 && ret_warnings && k->warnings.n)
+        r = conf_report_take(&k->warnings, ret_warnings);
+    if (r < 0) {
+        conf_free(&w->conf);
+        return r;
     }
     *ret_conf = &w->conf;
     return 0;
-
-fail_free:
-    conf_free(&w->conf);
-    return r;
 }
 
 int conf_parse(const char *name, const char *text, size_t n, struct conf **ret_conf,
                struct conf_errors *ret_errors)
 {
     const struct conf_args none = {0};
-    struct conf_report rep;
+    struct work *k = new_work();
+    unsigned i;
     int r;
 
     *ret_errors = (struct conf_errors){0};
-    conf_report_init(&rep, name, slice_of(text, n));
-    r = make(&rep, name, &none, ret_conf, ret_errors);
-    conf_report_done(&rep);
+    if (!k)
+        return ERR_NOMEM;
+    r = conf_sources_add(&k->sources, name, slice_of(text, n), &i);
+    if (r == 0)
+        r = make(k, name, &none, ret_conf, ret_errors, NULL);
+    free_work(k);
     return r;
 }
 
-static int load_path(const char *path, const struct conf_args *args, struct conf **ret_conf,
-                     struct conf_errors *ret_errors)
+/* ---- files ---- */
+
+/* The main file cannot be read: what is said about it has no line. */
+static int refuse_file(struct work *k, const char *path, int err, struct conf_errors *ret_errors)
 {
-    struct conf_report rep;
-    char *text = NULL;
-    size_t n = 0;
-    int r = path ? read_file(path, &text, &n) : 0;
+    const char *env = getenv("GINNEL_CONFIG"), *hint, *problem = conf_source_problem(err, &hint);
+    unsigned i;
+    int r = conf_sources_add(&k->sources, path, SLICE_NONE, &i);
+
+    if (r < 0)
+        return r;
+    if (err == CONF_TOO_LARGE) {
+        conf_report_add(&k->report, CONF_AT_FILE, NULL, "larger than 1 MB");
+        return take_errors(k, ret_errors, ERR_SYNTAX);
+    }
+    if (err == -EISDIR)
+        hint = "name the file in it: ginnel -c DIR/ginnel.yaml";
+    if (!hint && env && strcmp(env, path) == 0)
+        hint = "GINNEL_CONFIG names this file";
+    if (problem)
+        conf_report_add(&k->report, CONF_AT_FILE, hint, "%s", problem);
+    else
+        conf_report_add(&k->report, CONF_AT_FILE, hint, "cannot be read: %s", err_text(err));
+    return take_errors(k, ret_errors, ERR_NOTFOUND);
+}
+
+static int load_path(struct work *k, const char *path, const struct conf_args *args,
+                     struct conf **ret_conf, struct conf_errors *ret_errors,
+                     struct conf_errors *ret_warnings)
+{
+    unsigned i;
+    int r = path ? conf_sources_read(&k->sources, path, CONF_FILE_MAX, &i) : 0;
 
     if (r == ERR_NOMEM)
         return r;
-    conf_report_init(&rep, path && !path[0] ? "\"\"" : path, slice_of(text, n));
-    if (r < 0) {
-        report_unreadable(&rep, path, r);
-        r = conf_report_take(&rep, ret_errors);
-        r = r < 0 ? r : ERR_NOTFOUND;
-    } else {
-        r = make(&rep, path, args, ret_conf, ret_errors);
-    }
-    conf_report_done(&rep);
-    mem_free(text);
-    return r;
+    if (r < 0)
+        return refuse_file(k, path, r, ret_errors);
+    return make(k, path, args, ret_conf, ret_errors, ret_warnings);
 }
 
-int conf_load(const struct conf_args *args, struct conf **ret_conf, struct conf_errors *ret_errors)
+int conf_load(const struct conf_args *args, struct conf **ret_conf, struct conf_errors *ret_errors,
+              struct conf_errors *ret_warnings)
 {
+    struct work *k;
     char *path;
     int r;
 
     *ret_errors = (struct conf_errors){0};
+    if (ret_warnings)
+        *ret_warnings = (struct conf_errors){0};
     r = search(args->file, &path);
     if (r < 0)
         return r;
-    r = load_path(path, args, ret_conf, ret_errors);
+    k = new_work();
+    r = k ? load_path(k, path, args, ret_conf, ret_errors, ret_warnings) : ERR_NOMEM;
+    if (k)
+        free_work(k);
     mem_free(path);
     return r;
 }

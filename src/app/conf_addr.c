@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_addr: listeners, ranges of clients, DNS servers. Called by the reader, and by conf for
- * --listen. Addresses are written, never looked up: the one name is localhost. What does not parse
- * is looked at again for a hint, because addresses are what people get wrong most.
+/* conf_addr: listeners, ranges of clients, DNS servers, the admin address. Called by the reader,
+ * and by conf for --listen. Addresses are written, never looked up: the one name is localhost. What
+ * does not parse is looked at again for a hint, because addresses are what people get wrong most.
  */
 #include "app/conf_addr.h"
 
+#include "app/conf_entry.h"
+#include "app/conf_match.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/num.h"
 
 #include <arpa/inet.h>
@@ -57,8 +60,8 @@ static inline bool contains(struct slice s, const char *what)
 
 /* ---- listeners ---- */
 
-static void add_listener(struct conf_build *b, struct addr addr, struct slice text, bool dflt,
-                         size_t at)
+/* A listener with what it and its neighbours have in common; NULL: no memory. */
+static struct conf_listen *add_listener(struct conf_build *b, struct slice text, size_t at)
 {
     struct conf *c = b->conf;
     struct slice copy = arena_dup(b->arena, text);
@@ -67,11 +70,33 @@ static void add_listener(struct conf_build *b, struct addr addr, struct slice te
         c->listen = arena_zalloc(b->arena, CONF_LISTEN_ROOM * sizeof(*c->listen));
     if (!c->listen || !copy.p) {
         conf_build_nomem(b);
-        return;
+        return NULL;
     }
     b->listen_at[c->n_listen] = at;
-    c->listen[c->n_listen++] =
-        (struct conf_listen){.addr = addr, .text = (char *)(uintptr_t)copy.p, .dflt = dflt};
+    c->listen[c->n_listen] =
+        (struct conf_listen){.text = (char *)(uintptr_t)copy.p, .place = conf_build_place(b, at)};
+    return &c->listen[c->n_listen++];
+}
+
+static void add_address(struct conf_build *b, struct addr addr, struct slice text, bool dflt,
+                        size_t at)
+{
+    struct conf_listen *l = add_listener(b, text, at);
+
+    if (!l)
+        return;
+    l->addr = addr;
+    l->dflt = dflt;
+}
+
+static void add_socket(struct conf_build *b, struct slice path, struct slice text, size_t at)
+{
+    struct conf_listen *l = add_listener(b, text, at);
+
+    if (!l)
+        return;
+    l->kind = CONF_LISTEN_UNIX;
+    l->path = l->text + (text.n - path.n);
 }
 
 /* ::1 is there only if the machine has IPv6: nobody has written it. */
@@ -80,14 +105,15 @@ static void add_localhost(struct conf_build *b, struct slice text, uint16_t port
     struct addr a;
 
     addr_v4(&a, loopback4, port);
-    add_listener(b, a, text, false, at);
+    add_address(b, a, text, false, at);
     addr_v6(&a, loopback6, port);
-    add_listener(b, a, text, true, at);
+    add_address(b, a, text, true, at);
 }
 
 /* What somebody may have meant who wrote no address and port; the hint begins with it. */
-static const char *listen_hint(struct conf_build *b, const struct option_def *o, struct slice s)
+static const char *listen_hint(struct conf_build *b, struct slice s)
 {
+    static const struct conf_kind kind = {.key = "listen", .type = OPTION_LISTEN};
     struct literal l = parse_literal(brackets_off(s));
     size_t colon = slice_find(s, ':');
     struct slice port = colon < s.n ? slice_skip(s, colon + 1) : s;
@@ -104,7 +130,7 @@ static const char *listen_hint(struct conf_build *b, const struct option_def *o,
         return "an address and a port only: 127.0.0.1:3128";
     r = num_dec(port, PORT_MAX, &v);
     if (r < 0)
-        return r == ERR_RANGE ? "ports go from 0 to 65535" : conf_build_type_hint(o);
+        return r == ERR_RANGE ? "ports go from 0 to 65535" : conf_build_hint(b, &kind);
     if (colon == 0 || colon == s.n)
         return conf_report_say(b->report,
                                "write the address too: 127.0.0.1:" SLICE_FMT
@@ -119,15 +145,27 @@ static const char *listen_hint(struct conf_build *b, const struct option_def *o,
 
 static void wrong_listen(struct conf_build *b, const char *key, struct slice s, size_t at, int err)
 {
-    const struct option_def *o = conf_table_find(SLICE("listen"));
-
     if (err == ERR_RANGE)
         conf_report_add(b->report, at, "ports go from 0 to 65535", "`%s` is out of range: %s", key,
                         conf_report_quote(b->report, s));
     else
-        conf_report_add(b->report, at, listen_hint(b, o, s),
+        conf_report_add(b->report, at, listen_hint(b, s),
                         "`%s` wants an address and a port, not %s", key,
                         conf_report_quote(b->report, s));
+}
+
+static void read_socket(struct conf_build *b, const char *key, struct slice s, size_t at)
+{
+    struct slice path = slice_skip(s, 5);
+
+    if (conf_value_is_socket(path))
+        add_socket(b, path, s, at);
+    else
+        conf_report_add(
+            b->report, at,
+            path.n > CONF_SOCKET_MAX ? "the path of a socket has at most 107 bytes"
+                                     : "the path is absolute: unix:/run/ginnel/proxy.sock",
+            "`%s` wants the path of a socket, not %s", key, conf_report_quote(b->report, s));
 }
 
 static int parse_localhost(struct slice s, uint16_t *ret_port)
@@ -157,8 +195,7 @@ void conf_addr_add_listen(struct conf_build *b, const char *key, struct slice s,
         return;
     }
     if (begins(s, SLICE("unix:"))) {
-        conf_report_add(b->report, at, "write an address and a port",
-                        "`unix:` addresses are not in this build");
+        read_socket(b, key, s, at);
         return;
     }
     r = parse_localhost(s, &port);
@@ -171,7 +208,7 @@ void conf_addr_add_listen(struct conf_build *b, const char *key, struct slice s,
     if (r < 0)
         wrong_listen(b, key, s, at, r);
     else
-        add_listener(b, a, s, false, at);
+        add_address(b, a, s, false, at);
 }
 
 void conf_addr_clear_listen(struct conf_build *b)
@@ -184,41 +221,9 @@ void conf_addr_default_listen(struct conf_build *b)
     struct addr a;
 
     addr_v4(&a, loopback4, DEFAULT_PORT);
-    add_listener(b, a, SLICE("127.0.0.1:3128"), true, CONF_AT_NONE);
+    add_address(b, a, SLICE("127.0.0.1:3128"), true, CONF_AT_NONE);
     addr_v6(&a, loopback6, DEFAULT_PORT);
-    add_listener(b, a, SLICE("[::1]:3128"), true, CONF_AT_NONE);
-}
-
-/* {address: …} */
-static void read_listen_map(struct conf_build *b, const struct option_def *listen,
-                            const struct conf_node *node)
-{
-    struct conf_build_seen seen = {0};
-    bool addressed = false; /* or somebody tried, and has been told */
-
-    for (const struct conf_node *m = node->first; m; m = m->next) {
-        const struct option_def *o = conf_build_member(b, listen, m, &seen);
-        struct slice text;
-
-        addressed = addressed || o || m->key->kind != CONF_NODE_TEXT ||
-                    !conf_table_member(listen, m->key->text);
-        if (o && conf_build_text(b, o, m, &text))
-            conf_addr_add_listen(b, conf_table_key(o), text, m->at);
-    }
-    if (!addressed && !node->open)
-        conf_report_add(b->report, node->at, "write `address: 127.0.0.1:3128`",
-                        "this item has no `address`");
-}
-
-static void read_listen_item(struct conf_build *b, const struct option_def *o,
-                             const struct conf_node *node)
-{
-    struct slice text;
-
-    if (node->kind == CONF_NODE_MAP)
-        read_listen_map(b, o, node);
-    else if (conf_build_text(b, o, node, &text))
-        conf_addr_add_listen(b, conf_table_key(o), text, node->at);
+    add_address(b, a, SLICE("[::1]:3128"), true, CONF_AT_NONE);
 }
 
 /* ---- items, or one that stands for a list ---- */
@@ -240,11 +245,186 @@ static void each_item(struct conf_build *b, const struct option_def *o,
 static bool is_empty_list(struct conf_build *b, const struct option_def *o,
                           const struct conf_node *node)
 {
+    struct conf_kind k = conf_kind_of(o);
+
     if (node->kind != CONF_NODE_LIST || node->first || node->open)
         return false;
-    conf_report_add(b->report, node->at, conf_build_type_hint(o), "`%s` is an empty list",
-                    conf_table_key(o));
+    conf_report_add(b->report, node->at, conf_build_hint(b, &k), "`%s` is an empty list", k.key);
     return true;
+}
+
+/* ---- clients ---- */
+
+static void read_clients(struct conf_build *b, const struct option_def *o,
+                         const struct conf_node *node, struct conf_ranges *r)
+{
+    bool list = node->kind == CONF_NODE_LIST;
+    struct conf_kind k = conf_kind_of(o);
+    struct slice text;
+
+    if (is_empty_list(b, o, node))
+        return;
+    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+        if (conf_build_text(b, &k, i, &text))
+            conf_match_range(b, &k, text, i->at, r);
+}
+
+static void check_any(struct conf_build *b, const struct conf_ranges *r)
+{
+    if (r->any && r->n)
+        conf_report_add(b->report, r->any_at, "write `clients: any`, or the ranges without it",
+                        "`any` beside ranges: it admits everybody");
+}
+
+static void free_ranges(void *p)
+{
+    ranges_done(p);
+}
+
+void conf_addr_clients(struct conf_build *b, const struct option_def *o,
+                       const struct conf_node *node)
+{
+    struct conf_clients *c = &b->conf->clients;
+
+    if (!c->set)
+        c->place = conf_build_place(b, node->key->at);
+    c->set = true;
+    read_clients(b, o, node, &b->clients);
+}
+
+void conf_addr_finish_clients(struct conf_build *b)
+{
+    struct conf_clients *c = &b->conf->clients;
+
+    check_any(b, &b->clients);
+    c->any = b->clients.any;
+    conf_match_ranges(b, &b->clients, &c->ranges);
+    conf_build_finish(b, free_ranges, &c->ranges);
+}
+
+/* ---- items of `listen` ---- */
+
+/* What stands in a map beside the address. */
+struct listen_item {
+    struct slice address;
+    size_t address_at;
+    bool addressed; /* or somebody tried, and has been told */
+    const struct conf_node *name, *reasons, *clients;
+    const struct option_def *name_def, *reasons_def, *clients_def;
+};
+
+/* Checked whatever the address is: all faults are shown at once. */
+static void check_member(struct conf_build *b, const struct option_def *o,
+                         const struct conf_node *m)
+{
+    struct conf_kind k = conf_kind_of(o);
+
+    if (o->type == OPTION_ENTRY)
+        conf_entry_check(b, k.key, o->shape, m, !o->unbuilt);
+    else
+        conf_entry_check_kind(b, &k, m);
+}
+
+static void take_member(struct conf_build *b, struct listen_item *item, const struct option_def *o,
+                        const struct conf_node *m)
+{
+    struct conf_kind k = conf_kind_of(o);
+
+    if (strcmp(k.key, "address") == 0) {
+        item->addressed = true;
+        if (!conf_build_text(b, &k, m, &item->address))
+            item->address = SLICE_NONE;
+        item->address_at = m->at;
+        return;
+    }
+    if (strcmp(k.key, "clients") == 0) { /* its ranges are checked while they are read */
+        item->clients = m;
+        item->clients_def = o;
+        return;
+    }
+    check_member(b, o, m);
+    if (strcmp(k.key, "name") == 0) {
+        item->name = m;
+        item->name_def = o;
+    } else if (strcmp(k.key, "reasons") == 0) {
+        item->reasons = m;
+        item->reasons_def = o;
+    }
+}
+
+static void set_value(struct conf_build *b, const struct option_def *o, const struct conf_node *m,
+                      struct conf_listen *l)
+{
+    if (m && m->kind == CONF_NODE_TEXT && !m->empty &&
+        conf_value_set(o, m->text, b->arena, l) == ERR_NOMEM)
+        conf_build_nomem(b);
+}
+
+/* The set is one, also where localhost makes two listeners. */
+static void set_clients(struct conf_build *b, const struct listen_item *item, unsigned first)
+{
+    struct conf *c = b->conf;
+    struct conf_clients clients = {.set = true};
+    struct conf_ranges r = {0};
+    struct ranges *shared;
+
+    if (!item->clients)
+        return;
+    read_clients(b, item->clients_def, item->clients, &r);
+    check_any(b, &r);
+    clients.any = r.any;
+    conf_match_ranges(b, &r, &clients.ranges);
+    clients.place = conf_build_place(b, item->clients->key->at);
+    shared = arena_zalloc(b->arena, sizeof(*shared));
+    if (!shared) {
+        ranges_done(&clients.ranges);
+        conf_build_nomem(b);
+        return;
+    }
+    *shared = clients.ranges;
+    conf_build_finish(b, free_ranges, shared);
+    for (unsigned i = first; i < c->n_listen; i++)
+        c->listen[i].clients = clients;
+}
+
+static void read_listen_map(struct conf_build *b, const struct option_def *listen,
+                            const struct conf_node *node)
+{
+    struct conf_build_seen seen = {0};
+    struct listen_item item = {0};
+    unsigned first = b->conf->n_listen;
+
+    for (const struct conf_node *m = node->first; m; m = m->next) {
+        const struct option_def *o = conf_build_member(b, listen, m, &seen);
+
+        item.addressed = item.addressed || m->key->kind != CONF_NODE_TEXT ||
+                         !conf_table_member(listen, m->key->text);
+        if (o)
+            take_member(b, &item, o, m);
+    }
+    if (!item.addressed && !node->open)
+        conf_report_add(b->report, node->at, "write `address: 127.0.0.1:3128`",
+                        "this item has no `address`");
+    if (item.address.p)
+        conf_addr_add_listen(b, "address", item.address, item.address_at);
+    for (unsigned i = first; i < b->conf->n_listen; i++) {
+        set_value(b, item.name_def, item.name, &b->conf->listen[i]);
+        set_value(b, item.reasons_def, item.reasons, &b->conf->listen[i]);
+        b->listen_name_at[i] = item.name ? item.name->at : CONF_AT_NONE;
+    }
+    set_clients(b, &item, first);
+}
+
+static void read_listen_item(struct conf_build *b, const struct option_def *o,
+                             const struct conf_node *node)
+{
+    struct conf_kind k = conf_kind_of(o);
+    struct slice text;
+
+    if (node->kind == CONF_NODE_MAP)
+        read_listen_map(b, o, node);
+    else if (conf_build_text(b, &k, node, &text))
+        conf_addr_add_listen(b, conf_table_key(o), text, node->at);
 }
 
 void conf_addr_listen(struct conf_build *b, const struct option_def *o,
@@ -252,92 +432,6 @@ void conf_addr_listen(struct conf_build *b, const struct option_def *o,
 {
     if (!is_empty_list(b, o, node))
         each_item(b, o, node, read_listen_item);
-}
-
-/* ---- clients ---- */
-
-/* The range with the bits behind its prefix cleared, which is what was meant most of the time. */
-static const char *range_hint(struct conf_build *b, const struct option_def *o, struct slice s)
-{
-    size_t slash = slice_find(s, '/');
-    struct literal l = parse_literal(slice_of(s.p, slash));
-    char text[INET6_ADDRSTRLEN];
-    uint64_t prefix;
-
-    if (!l.family || slash == s.n)
-        return conf_build_type_hint(o);
-    if (num_dec(slice_skip(s, slash + 1), l.family == AF_INET ? 32 : 128, &prefix) < 0)
-        return l.family == AF_INET ? "a prefix goes from 0 to 32" : "a prefix goes from 0 to 128";
-    for (unsigned bit = (unsigned)prefix; bit < (l.family == AF_INET ? 32u : 128u); bit++)
-        l.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
-    inet_ntop(l.family, l.bytes, text, sizeof(text));
-    return conf_report_say(b->report, "bits behind the prefix are zero: %s/%u", text,
-                           (unsigned)prefix);
-}
-
-static const char *clients_hint(struct conf_build *b, const struct option_def *o, struct slice s)
-{
-    if (contains(s, "/"))
-        return range_hint(b, o, s);
-    if (slice_eq(s, SLICE("*")) || slice_eq_nocase(s, SLICE("all")) ||
-        slice_eq_nocase(s, SLICE("any")) || slice_eq_nocase(s, SLICE("everybody")))
-        return "everybody is `any`";
-    if (slice_eq_nocase(s, SLICE("localhost")))
-        return "write 127.0.0.0/8 and \"::1\"";
-    return conf_build_type_hint(o);
-}
-
-static void add_range(struct conf_build *b, const struct addr_range *range)
-{
-    struct conf *c = b->conf;
-    size_t had = c->n_clients * sizeof(*c->clients);
-    void *p = c->clients;
-
-    /* Powers of two only: the array grows by doubling. */
-    if ((c->n_clients & (c->n_clients - 1)) == 0)
-        p = arena_grow(b->arena, p, had, had ? had * 2 : sizeof(*c->clients));
-    if (!p) {
-        conf_build_nomem(b);
-        return;
-    }
-    c->clients = p;
-    c->clients[c->n_clients++] = *range;
-}
-
-static void read_range(struct conf_build *b, const struct option_def *o,
-                       const struct conf_node *node)
-{
-    struct addr_range range;
-    struct slice text;
-    int r;
-
-    if (!conf_build_text(b, o, node, &text))
-        return;
-    if (slice_eq(text, SLICE("any"))) {
-        b->conf->clients_any = true;
-        return;
-    }
-    r = addr_range_parse(text, &range);
-    if (r == ERR_RANGE)
-        conf_report_add(b->report, node->at, range_hint(b, o, text), "%s is not a range",
-                        conf_report_quote(b->report, text));
-    else if (r < 0)
-        conf_build_wrong(b, o, node->at, conf_report_quote(b->report, text),
-                         clients_hint(b, o, text));
-    else
-        add_range(b, &range);
-}
-
-void conf_addr_ranges(struct conf_build *b, const struct option_def *o,
-                      const struct conf_node *node)
-{
-    b->conf->clients_set = true;
-    if (is_empty_list(b, o, node))
-        return;
-    each_item(b, o, node, read_range);
-    if (b->conf->clients_any && b->conf->n_clients)
-        conf_report_add(b->report, node->at, "write `clients: any`, or the ranges without it",
-                        "`any` beside ranges: it admits everybody");
 }
 
 /* ---- DNS servers ---- */
@@ -390,19 +484,20 @@ static void add_server(struct conf_build *b, const struct option_def *o, size_t 
 static void read_server(struct conf_build *b, const struct option_def *o,
                         const struct conf_node *node)
 {
+    struct conf_kind k = conf_kind_of(o);
     struct slice text;
     struct addr addr;
     int r;
 
-    if (!conf_build_text(b, o, node, &text))
+    if (!conf_build_text(b, &k, node, &text))
         return;
     r = parse_server(text, &addr);
     if (r == ERR_RANGE)
         conf_report_add(b->report, node->at, "ports go from 1 to 65535", "`%s` is out of range: %s",
                         conf_table_key(o), conf_report_quote(b->report, text));
     else if (r < 0)
-        conf_build_wrong(b, o, node->at, conf_report_quote(b->report, text),
-                         conf_build_type_hint(o));
+        conf_build_wrong(b, &k, node->at, conf_report_quote(b->report, text),
+                         conf_build_hint(b, &k));
     else
         add_server(b, o, node->at, &addr);
 }
@@ -417,4 +512,61 @@ void conf_addr_servers(struct conf_build *b, const struct option_def *o,
         return;
     }
     each_item(b, o, node, read_server);
+}
+
+/* ---- the admin address ---- */
+
+static void add_admin(struct conf_build *b, size_t at, const struct addr *addr)
+{
+    struct conf *c = b->conf;
+
+    if (!c->admin)
+        c->admin = arena_zalloc(b->arena, (CONF_ADMIN_MAX + 1) * sizeof(*c->admin));
+    if (!c->admin) {
+        conf_build_nomem(b);
+        return;
+    }
+    b->admin_at[c->n_admin] = at;
+    c->admin[c->n_admin++] = *addr;
+}
+
+static void read_admin(struct conf_build *b, const struct option_def *o,
+                       const struct conf_node *node)
+{
+    struct conf_kind k = conf_kind_of(o);
+    struct slice text;
+    struct addr addr;
+    uint16_t port;
+
+    if (!conf_build_text(b, &k, node, &text) || conf_value_word(o->words, text))
+        return;
+    if (b->conf->n_admin >= CONF_ADMIN_MAX) {
+        conf_report_add(b->report, node->at, NULL, "`%s` has more than %d addresses", k.key,
+                        CONF_ADMIN_MAX);
+    } else if (parse_localhost(text, &port) == 0) {
+        addr_v4(&addr, loopback4, port);
+        add_admin(b, node->at, &addr);
+        addr_v6(&addr, loopback6, port);
+        add_admin(b, node->at, &addr);
+    } else if (conf_match_value(b, &k, text, node->at) && addr_parse(text, &addr) == 0) {
+        add_admin(b, node->at, &addr);
+    }
+}
+
+static bool has_word(const struct option_def *o, const struct conf_node *node)
+{
+    for (const struct conf_node *i = node->first; i; i = i->next)
+        if (i->kind == CONF_NODE_TEXT && conf_value_word(o->words, i->text))
+            return true;
+    return false;
+}
+
+void conf_addr_admin(struct conf_build *b, const struct option_def *o, const struct conf_node *node)
+{
+    if (is_empty_list(b, o, node))
+        return;
+    if (node->kind == CONF_NODE_LIST && has_word(o, node) && node->first->next)
+        conf_report_add(b->report, node->at, "write `admin: off`, or the addresses",
+                        "`off` beside addresses");
+    each_item(b, o, node, read_admin);
 }

@@ -6,112 +6,173 @@
 
 #include "app/conf_text.h"
 #include "base/check.h"
+#include "base/mem.h"
 
-void conf_build_init(struct conf_build *b, struct conf *c, struct arena *a, struct conf_report *r)
+#include <stdio.h>
+
+void conf_build_init(struct conf_build *b)
 {
-    *b = (struct conf_build){.conf = c, .arena = a, .report = r};
     for (unsigned i = 0; i < CONF_KEYS_MAX; i++)
         b->at[i] = CONF_AT_NONE;
+    b->level_at = CONF_AT_NONE;
 }
 
-/* ---- what a type is called ---- */
+void conf_build_done(struct conf_build *b)
+{
+    mem_free(b->clients.v);
+    mem_free(b->clients.written);
+    mem_free(b->names);
+}
 
-static const char *words_phrase(struct conf_build *b, const struct option_def *o)
+void conf_build_finish(struct conf_build *b, void (*fn)(void *p), void *p)
+{
+    struct conf_finish *f = arena_alloc(b->arena, sizeof(*f));
+
+    if (!f) {
+        fn(p);
+        conf_build_nomem(b);
+        return;
+    }
+    *f = (struct conf_finish){.next = *b->finish, .fn = fn, .p = p};
+    *b->finish = f;
+}
+
+const char *conf_build_place(struct conf_build *b, size_t at)
+{
+    struct slice s;
+
+    if (at == CONF_AT_ARGS)
+        return "--listen";
+    if (at == CONF_AT_NONE)
+        return "default";
+    s = arena_printf(b->arena, "%s:%u", conf_sources_find(b->sources, at)->name,
+                     conf_report_line(b->report, at));
+    if (s.p)
+        return s.p;
+    conf_build_nomem(b);
+    return "";
+}
+
+/* ---- what a kind of value is called ---- */
+
+/* "a, b or c" */
+static const char *words_phrase(struct conf_build *b, const struct conf_kind *k)
 {
     char list[128] = "";
-    const struct option_word *w = o->words, *next;
 
-    for (; w && w->text; w = next) {
-        next = w + 1;
-        while (next->text && next->unbuilt)
-            next++;
+    for (const struct option_word *w = k->words; w && w->text; w++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
-                 w == o->words ? ""
-                 : next->text  ? ", "
+                 w == k->words ? ""
+                 : w[1].text   ? ", "
                                : " or ",
                  w->text);
-    }
     return conf_report_say(b->report, "%s", list);
 }
 
-static const char *type_phrase(struct conf_build *b, const struct option_def *o)
+static const struct {
+    const char *phrase, *hint;
+} types[] = {
+    [OPTION_SECTION] = {"a map of keys", NULL},
+    [OPTION_LISTEN] = {"an address and a port",
+                       "like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128"},
+    [OPTION_ENTRY] = {"an entry", NULL},
+    [OPTION_MAP] = {"a map", NULL},
+    [OPTION_DICT] = {"a map", NULL},
+    [OPTION_SWITCH] = {"on or off", NULL},
+    [OPTION_WORD] = {"a word", NULL},
+    [OPTION_COUNT] = {"a number", NULL},
+    [OPTION_SIZE] = {"a size", "write bytes, or a number and a unit: 512, 16KB, 20MB, 1GB"},
+    [OPTION_DURATION] = {"a duration", "write a number and a unit: 500ms, 10s, 5m, 1h"},
+    [OPTION_TOKEN] = {"a plain word", "up to 63 letters, digits and !#$%&'*+-.^_`|~"},
+    [OPTION_NAME] = {"a plain word", "up to 63 letters, digits and !#$%&'*+-.^_`|~"},
+    [OPTION_TEXT] = {"a text", NULL},
+    [OPTION_RATE] = {"a rate", "like this: 50/s"},
+    [OPTION_QUOTA] = {"a size and a span of time",
+                      "like this: 500GB/month; hour, day, week, month"},
+    [OPTION_FILE] = {"the path of a file", "a path ends with the name of a file"},
+    [OPTION_PATTERN] = {"the path of a file or a pattern", "like this: tenants/*.yaml"},
+    [OPTION_URL] = {"a URL", "like this: \"http://wpad.example.net/proxy.pac\""},
+    [OPTION_HOP] = {"the URL of a proxy", "like this: \"http://proxy.example.net:3128\""},
+    [OPTION_LISTENING] = {"an address and a port",
+                          "like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128"},
+    [OPTION_ADDRESS] = {"an address and a port", "like this: 127.0.0.1:8128 or \"[::1]:8128\""},
+    [OPTION_SERVER] = {"an address",
+                       "like this: 192.0.2.53, 192.0.2.53:5353, \"[2001:db8::53]:53\""},
+    [OPTION_RANGE] = {"an address range or any", "like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7"},
+    [OPTION_PREFIX] = {"an address or a range", "like this: 192.0.2.7, \"2001:db8::/64\""},
+    [OPTION_CONTROL] = {"the path of a socket", "like this: unix:/run/ginnel/control.sock"},
+    [OPTION_SINK] = {"stderr, stdout, off, syslog or the path of a file",
+                     "a path begins with a slash and ends with the name of a file"},
+    [OPTION_TUNNELS] = {"end, both or every and a duration", "like this: every 5m"},
+    [OPTION_HOST] = {"a host", "like this: example.net, .example.net, 192.0.2.0/24, any, "
+                               "./hosts.txt"},
+    [OPTION_PORT] = {"a port", "like this: 443, 8000-8099"},
+    [OPTION_PATH] = {"the beginning of a path", "like this: /v1/; without ? and #"},
+    [OPTION_METHOD] = {"a method", "methods are written in upper case: GET"},
+    [OPTION_LISTENER] = {"the name of a listener", "the `name` of an item of `listen`"},
+};
+
+static const char *type_phrase(struct conf_build *b, const struct conf_kind *k)
 {
-    switch (o->type) {
-    case OPTION_SECTION:
-        return "a map of keys";
-    case OPTION_SWITCH:
-        return "on or off";
-    case OPTION_WORD:
-        return words_phrase(b, o);
-    case OPTION_COUNT:
-        return o->words ? conf_report_say(b->report, "a number or %s", words_phrase(b, o))
-                        : "a number";
-    case OPTION_SIZE:
-        return "a size";
-    case OPTION_DURATION:
-        return "a duration";
-    case OPTION_TOKEN:
-        return "a plain word";
-    case OPTION_LISTEN:
-        return "an address and a port";
-    case OPTION_RANGES:
-        return "an address range or any";
-    case OPTION_SERVERS:
-        return "an address";
-    case OPTION_SINK:
-        return "stderr, stdout, off or the path of a file";
-    }
-    return "something else";
+    if (k->what)
+        return k->what;
+    if (k->type == OPTION_WORD)
+        return words_phrase(b, k);
+    if (k->words && k->type != OPTION_SINK && k->type != OPTION_TUNNELS && k->type != OPTION_RANGE)
+        return conf_report_say(b->report, "%s or %s", types[k->type].phrase, words_phrase(b, k));
+    return types[k->type].phrase;
 }
 
-const char *conf_build_type_hint(const struct option_def *o)
+const char *conf_build_hint(struct conf_build *b, const struct conf_kind *k)
 {
-    switch (o->type) {
-    case OPTION_SIZE:
-        return "write bytes, or a number and a unit: 512, 16KB, 20MB, 1GB";
-    case OPTION_DURATION:
-        return "write a number and a unit: 500ms, 10s, 5m, 1h";
-    case OPTION_TOKEN:
-        return "up to 63 letters, digits and !#$%&'*+-.^_`|~";
-    case OPTION_LISTEN:
-        return "like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128";
-    case OPTION_RANGES:
-        return "like this: 10.0.0.0/8, \"fd00::/8\", 192.0.2.7";
-    case OPTION_SERVERS:
-        return "like this: 192.0.2.53, 192.0.2.53:5353, \"[2001:db8::53]:53\"";
-    case OPTION_SINK:
-        return "a path begins with a slash and ends with the name of a file";
-    case OPTION_SECTION:
-    case OPTION_SWITCH:
-    case OPTION_WORD:
-    case OPTION_COUNT:
-        break;
-    }
-    return NULL;
+    if (k->like)
+        return conf_report_say(b->report, "like this: %s", k->like);
+    return types[k->type].hint;
 }
 
-void conf_build_wrong(struct conf_build *b, const struct option_def *o, size_t at, const char * not,
+const char *conf_build_range_hint(struct conf_build *b, const struct conf_kind *k)
+{
+    char min[CONF_VALUE_TEXT], max[CONF_VALUE_TEXT];
+    bool length = k->type == OPTION_TOKEN || k->type == OPTION_NAME || k->type == OPTION_TEXT;
+
+    if (k->type == OPTION_PORT)
+        return "ports go from 1 to 65535, the first of a range before the last";
+    if (k->type == OPTION_PATTERN)
+        return "only the last part of a path may have * ? or [";
+    if (k->type == OPTION_LISTENING || k->type == OPTION_ADDRESS)
+        return "ports go from 0 to 65535";
+    if (!k->max || k->type == OPTION_RATE)
+        return k->type == OPTION_RATE || k->type == OPTION_QUOTA || k->type == OPTION_SIZE
+                   ? conf_build_hint(b, k)
+                   : "ports go from 1 to 65535";
+    conf_value_text(k->type, k->min, min);
+    conf_value_text(k->type, k->max, max);
+    if (k->max >= (uint64_t)1 << 62)
+        return conf_report_say(b->report, "at least %s", min);
+    return conf_report_say(b->report, "from %s to %s%s", min, max, length ? " characters" : "");
+}
+
+void conf_build_wrong(struct conf_build *b, const struct conf_kind *k, size_t at, const char * not,
                       const char *hint)
 {
-    conf_report_add(b->report, at, hint, "`%s` wants %s, not %s", conf_table_key(o),
-                    type_phrase(b, o), not );
+    conf_report_add(b->report, at, hint, "`%s` wants %s, not %s", k->key, type_phrase(b, k), not );
 }
 
-bool conf_build_text(struct conf_build *b, const struct option_def *o, const struct conf_node *node,
+bool conf_build_text(struct conf_build *b, const struct conf_kind *k, const struct conf_node *node,
                      struct slice *ret_text)
 {
-    const char *hint = conf_build_type_hint(o);
+    const char *hint = conf_build_hint(b, k);
 
     if (node->kind == CONF_NODE_BAD || (node->kind != CONF_NODE_TEXT && node->open))
         return false;
     if (node->kind != CONF_NODE_TEXT) {
-        conf_build_wrong(b, o, node->at, node->kind == CONF_NODE_LIST ? "a list" : "a map", hint);
+        conf_build_wrong(b, k, node->at, node->kind == CONF_NODE_LIST ? "a list" : "a map", hint);
         return false;
     }
     if (node->empty) {
         if (!node->open)
             conf_report_add(b->report, node->at, hint ? hint : "write one, or remove the key",
-                            "`%s` has no value", conf_table_key(o));
+                            "`%s` has no value", k->key);
         return false;
     }
     *ret_text = node->text;
@@ -149,6 +210,29 @@ static const char *elsewhere_hint(struct conf_build *b, const struct option_def 
                            dot + 1, built(o));
 }
 
+/* What others call it. NULL: nobody does. */
+static const char *find_foreign(struct slice key)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } words[] = {
+        {"http_port", "listen"}, {"https_port", "listen"}, {"port", "listen"}, {"bind", "listen"},
+        {"acl", "rules"}, {"http_access", "rules"}, {"filter", "rules"}, {"allow", "clients"},
+        {"allowed_ips", "clients"}, {"basicauth", "users"}, {"auth_param", "users"},
+        {"cache_peer", "upstream"}, {"tcp_outgoing_address", "upstream"}, {"proxy", "upstream"},
+        {"dns_nameservers", "resolver"}, {"access_log", "log"}, {"logfile", "log"}, {"logging", "log"},
+        {"loglevel", "log"}, {"visible_hostname", "name"}, {"viaproxyname", "name"},
+        {"disableviaheader", "via"}, {"forwarded_for", "forwarded"}, {"ssl_bump", "intercept"},
+        {"connectport", "ports"}, {"safe_ports", "ports"}, {"maxclients", "capacity"},
+        {"delay_pools", "limits"}, {"timeout", "timeouts"}, {"threads", "workers"}, {"metrics", "admin"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (slice_eq_nocase(key, slice_str(words[i].theirs)))
+            return words[i].ours;
+    return NULL;
+}
+
 static const char *key_hint(struct conf_build *b, const struct option_def *section,
                             struct slice key)
 {
@@ -162,6 +246,8 @@ static const char *key_hint(struct conf_build *b, const struct option_def *secti
     o = find_elsewhere(key);
     if (o)
         return elsewhere_hint(b, o);
+    if (!section && find_foreign(key))
+        g.best = find_foreign(key);
     if (!g.best)
         return NULL;
     o = conf_table_member(section, slice_str(g.best));
@@ -187,7 +273,7 @@ static void report_unknown(struct conf_build *b, const struct option_def *sectio
         conf_report_add(b->report, key->at, hint, "%s is no key of the configuration", quoted);
 }
 
-static bool is_word(struct conf_build *b, const struct conf_node *key)
+bool conf_build_is_word(struct conf_build *b, const struct conf_node *key)
 {
     if (key->kind == CONF_NODE_BAD)
         return false;
@@ -195,6 +281,28 @@ static bool is_word(struct conf_build *b, const struct conf_node *key)
         return true;
     conf_report_add(b->report, key->at, "write `key: value`", "a key must be a plain word");
     return false;
+}
+
+void conf_build_twice(struct conf_build *b, const char *key, size_t at, size_t first)
+{
+    if (!conf_report_wants(b->report, at)) {
+        conf_report_add(b->report, at, NULL, "twice");
+        return;
+    }
+    conf_report_add(b->report, at,
+                    conf_report_say(b->report, "it stands in %s already",
+                                    conf_report_where(b->report, first, at)),
+                    "`%s` is given twice", key);
+}
+
+/* Whether the key has a value from another map: what is neither a list nor a section, over all
+ * files. Items of lists have keys of their own. */
+static bool given_elsewhere(const struct conf_build *b, const struct option_def *o)
+{
+    bool item = strncmp(o->path, "listen.", 7) == 0 || strncmp(o->path, "log.", 4) == 0;
+
+    return !o->appends && o->type != OPTION_SECTION && o->type != OPTION_PATTERN && !item &&
+           b->at[conf_table_index(o)] != CONF_AT_NONE;
 }
 
 const struct option_def *conf_build_member(struct conf_build *b, const struct option_def *section,
@@ -205,7 +313,7 @@ const struct option_def *conf_build_member(struct conf_build *b, const struct op
     const struct option_def *o;
     size_t *first;
 
-    if (!is_word(b, key))
+    if (!conf_build_is_word(b, key))
         return NULL;
     o = conf_table_member(section, key->text);
     if (!o) {
@@ -213,20 +321,15 @@ const struct option_def *conf_build_member(struct conf_build *b, const struct op
         return NULL;
     }
     first = &seen->at[conf_table_index(o)];
-    if (*first) {
-        if (conf_report_wants(b->report, key->at))
-            conf_report_add(b->report, key->at,
-                            conf_report_say(b->report, "it stands in line %u already",
-                                            conf_report_line(b->report, *first - 1)),
-                            "`%s` is given twice", conf_table_key(o));
+    if (*first || given_elsewhere(b, o)) {
+        conf_build_twice(b, conf_table_key(o), key->at,
+                         *first ? *first - 1 : b->at[conf_table_index(o)]);
         return NULL;
     }
     *first = key->at + 1;
-    if (o->unbuilt) {
+    if (o->unbuilt && !(section && section->unbuilt))
         conf_report_add(b->report, key->at, "remove it: ginnel never ignores what it is told",
                         "`%s` is not in this build", conf_table_key(o));
-        return NULL;
-    }
     b->at[conf_table_index(o)] = member->at;
     return o;
 }

@@ -7,24 +7,36 @@
 
 #include "app/conf_value.h"
 
+static bool is_local(const struct conf_listen *l)
+{
+    return l->kind == CONF_LISTEN_UNIX || addr_is_loopback(&l->addr);
+}
+
 static void check_open(struct conf_build *b)
 {
     const struct conf *c = b->conf;
 
-    if (c->clients_set)
-        return;
     for (unsigned i = 0; i < c->n_listen; i++)
-        if (!addr_is_loopback(&c->listen[i].addr))
+        if (!is_local(&c->listen[i]) && !c->clients.set && !c->listen[i].clients.set)
             conf_report_add(b->report, b->listen_at[i],
                             "write `clients: [10.0.0.0/8]` (or `clients: any` for an open proxy)",
                             "%s can be reached from other machines, and `clients` is not set",
                             conf_report_quote(b->report, slice_str(c->listen[i].text)));
 }
 
+static bool same_address(const struct conf_listen *x, const struct conf_listen *y)
+{
+    if (x->kind != y->kind)
+        return false;
+    if (x->kind == CONF_LISTEN_UNIX)
+        return strcmp(x->path, y->path) == 0;
+    return addr_eq(&x->addr, &y->addr) && addr_port(&x->addr);
+}
+
 static bool is_repeated(const struct conf *c, unsigned i)
 {
     for (unsigned j = 0; j < i; j++)
-        if (addr_eq(&c->listen[i].addr, &c->listen[j].addr) && addr_port(&c->listen[i].addr))
+        if (same_address(&c->listen[i], &c->listen[j]))
             return true;
     return false;
 }
@@ -41,14 +53,54 @@ static void check_repeated(struct conf_build *b)
     const struct conf *c = b->conf;
 
     for (unsigned i = 1; i < c->n_listen; i++) {
+        const struct conf_listen *l = &c->listen[i];
         char text[ADDR_TEXT_MAX];
 
         if (!is_repeated(c, i) || (is_repeated(c, i - 1) && same_item(b, i, i - 1)))
             continue;
-        addr_text(&c->listen[i].addr, text);
-        conf_report_add(b->report, b->listen_at[i], "remove one of the two",
-                        "%s is listened on twice", text);
+        if (l->kind == CONF_LISTEN_TCP)
+            addr_text(&l->addr, text);
+        conf_report_add(
+            b->report, b->listen_at[i], "remove one of the two", "%s is listened on twice",
+            l->kind == CONF_LISTEN_TCP ? text : conf_report_quote(b->report, slice_str(l->text)));
     }
+}
+
+static void check_admin(struct conf_build *b)
+{
+    const struct conf *c = b->conf;
+
+    for (unsigned i = 0; i < c->n_admin; i++)
+        for (unsigned j = 0; j < c->n_listen; j++) {
+            char text[ADDR_TEXT_MAX];
+
+            if (c->listen[j].kind != CONF_LISTEN_TCP || !addr_port(&c->admin[i]) ||
+                !addr_eq(&c->admin[i], &c->listen[j].addr))
+                continue;
+            addr_text(&c->admin[i], text);
+            conf_report_add(b->report, b->admin_at[i], "give it a port of its own",
+                            "clients use %s, and `admin` too", text);
+        }
+}
+
+/* A name is an item's; the two listeners of localhost share theirs. */
+static void check_names(struct conf_build *b)
+{
+    const struct conf *c = b->conf;
+
+    for (unsigned i = 1; i < c->n_listen; i++)
+        for (unsigned j = 0; j < i && c->listen[i].name; j++) {
+            if (!c->listen[j].name || strcmp(c->listen[i].name, c->listen[j].name) != 0 ||
+                b->listen_name_at[i] == b->listen_name_at[j])
+                continue;
+            conf_report_add(b->report, b->listen_name_at[i],
+                            conf_report_say(b->report, "it stands in %s already",
+                                            conf_report_where(b->report, b->listen_name_at[j],
+                                                              b->listen_name_at[i])),
+                            "two listeners have the name %s",
+                            conf_report_quote(b->report, slice_str(c->listen[i].name)));
+            break;
+        }
 }
 
 static void check_sizes(struct conf_build *b)
@@ -67,9 +119,62 @@ static void check_sizes(struct conf_build *b)
                     line, head);
 }
 
+/* ---- legal, and probably not meant ---- */
+
+static size_t at_of(const struct conf_build *b, const char *path)
+{
+    return b->at[conf_table_index(conf_table_find(slice_str(path)))];
+}
+
+static void lint_open(struct conf_build *b)
+{
+    const struct conf *c = b->conf;
+
+    for (unsigned i = 0; i < c->n_listen; i++) {
+        const struct conf_clients *k =
+            c->listen[i].clients.set ? &c->listen[i].clients : &c->clients;
+
+        if (!is_local(&c->listen[i]) && k->any)
+            conf_report_add(b->warnings, b->listen_at[i], "write the ranges of those it is for",
+                            "everybody who reaches %s may use it: an open proxy",
+                            conf_report_quote(b->warnings, slice_str(c->listen[i].text)));
+    }
+}
+
+static void lint_admin(struct conf_build *b)
+{
+    const struct conf *c = b->conf;
+
+    for (unsigned i = 0; i < c->n_admin; i++)
+        if (!addr_is_loopback(&c->admin[i]))
+            conf_report_add(b->warnings, b->admin_at[i],
+                            "an address of loopback is for this machine",
+                            "`admin` can be read from other machines: it asks nobody who they are");
+}
+
+static void lint_values(struct conf_build *b)
+{
+    const struct proxy_conf *p = &b->conf->proxy;
+    size_t idle_at = at_of(b, "timeouts.idle"), tunnel_at = at_of(b, "timeouts.tunnel");
+
+    if (!p->via)
+        conf_report_add(b->warnings, at_of(b, "via"),
+                        "loops are then found by ginnel's own addresses only",
+                        "`via: off` is a deviation from RFC 9110");
+    if (p->timeouts.idle > p->timeouts.tunnel)
+        conf_report_add(b->warnings, idle_at != CONF_AT_NONE ? idle_at : tunnel_at,
+                        "tunnels are mostly allowed to be quiet for longer",
+                        "`idle` is longer than `tunnel`");
+}
+
 void conf_check(struct conf_build *b)
 {
     check_open(b);
     check_repeated(b);
+    check_names(b);
+    check_admin(b);
     check_sizes(b);
+    lint_open(b);
+    lint_admin(b);
+    lint_values(b);
 }

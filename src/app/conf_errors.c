@@ -36,10 +36,32 @@ void conf_errors_print(const struct conf_errors *e, FILE *to, bool colour)
             fprintf(to, "%s\n", e->v[i].text);
 }
 
+char *conf_errors_text(const struct conf_errors *e)
+{
+    size_t n = 0, at = 0;
+    char *text;
+
+    for (unsigned i = 0; i < e->n; i++)
+        n += strlen(e->v[i].text) + 1;
+    text = mem_alloc(n + 1);
+    if (!text)
+        return NULL;
+    for (unsigned i = 0; i < e->n; i++) {
+        size_t m = strlen(e->v[i].text);
+
+        memcpy(text + at, e->v[i].text, m);
+        at += m;
+        text[at++] = '\n';
+    }
+    text[at] = '\0';
+    return text;
+}
+
 void conf_errors_done(struct conf_errors *e)
 {
     for (unsigned i = 0; i < e->n; i++)
         mem_free(e->v[i].text);
     mem_free(e->v);
+    mem_free(e->files);
     *e = (struct conf_errors){0};
 }

@@ -6,40 +6,53 @@
 #include "app/conf_table.h"
 #include "app/conf_value.h"
 
-static const char *type_name(const struct option_def *o)
+static const char *const type_names[] = {
+    [OPTION_SECTION] = "map",
+    [OPTION_LISTEN] = "address, map",
+    [OPTION_ENTRY] = "entry",
+    [OPTION_MAP] = "map",
+    [OPTION_DICT] = "map",
+    [OPTION_SWITCH] = "on or off",
+    [OPTION_WORD] = "word",
+    [OPTION_COUNT] = "number",
+    [OPTION_SIZE] = "size",
+    [OPTION_DURATION] = "duration",
+    [OPTION_TOKEN] = "token",
+    [OPTION_NAME] = "token",
+    [OPTION_TEXT] = "text",
+    [OPTION_RATE] = "rate",
+    [OPTION_QUOTA] = "quota",
+    [OPTION_FILE] = "path",
+    [OPTION_PATTERN] = "pattern",
+    [OPTION_URL] = "URL",
+    [OPTION_HOP] = "URL",
+    [OPTION_LISTENING] = "address",
+    [OPTION_ADDRESS] = "address",
+    [OPTION_SERVER] = "address",
+    [OPTION_RANGE] = "range",
+    [OPTION_PREFIX] = "range",
+    [OPTION_CONTROL] = "socket",
+    [OPTION_SINK] = "word, path or address",
+    [OPTION_TUNNELS] = "word or *every* and a duration",
+    [OPTION_HOST] = "host",
+    [OPTION_PORT] = "port",
+    [OPTION_PATH] = "path",
+    [OPTION_METHOD] = "method",
+    [OPTION_LISTENER] = "name",
+};
+
+static void print_type(const struct option_def *o, FILE *to)
 {
-    switch (o->type) {
-    case OPTION_SECTION:
-        return "map";
-    case OPTION_SWITCH:
-        return "on or off";
-    case OPTION_WORD:
-        return "word";
-    case OPTION_COUNT:
-        return "number";
-    case OPTION_SIZE:
-        return "size";
-    case OPTION_DURATION:
-        return "duration";
-    case OPTION_TOKEN:
-        return "token";
-    case OPTION_LISTEN:
-        return strchr(o->path, '.') ? "address" : "address or list";
-    case OPTION_SERVERS:
-        return "address or list";
-    case OPTION_RANGES:
-        return "range or list";
-    case OPTION_SINK:
-        return "word or path";
-    }
-    return "?";
+    const char *name = o->type == OPTION_ENTRY ? "matcher" : type_names[o->type];
+
+    fprintf(to, "*%s*: %s%s", o->path, name, o->list ? " or list" : "");
 }
 
 static void print_range(const struct option_def *o, FILE *to)
 {
     char min[CONF_VALUE_TEXT], max[CONF_VALUE_TEXT];
 
-    if (o->type == OPTION_TOKEN || o->max == 0)
+    if (o->type == OPTION_TOKEN || o->type == OPTION_NAME || o->max == 0)
         return;
     conf_value_text(o->type, o->min, min);
     conf_value_text(o->type, o->max, max);
@@ -56,7 +69,7 @@ static void print_default(const struct option_def *o, FILE *to)
 
 static void print_option(const struct option_def *o, FILE *to)
 {
-    fprintf(to, "*%s*: %s", o->path, type_name(o));
+    print_type(o, to);
     print_range(o, to);
     fprintf(to, "\n\t%s", o->sentence);
     print_default(o, to);

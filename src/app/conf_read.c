@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* conf_read: walks a file's tree along the table of options. Called by conf after the tree is
- * complete. The file is two levels deep (lists of maps aside), and so are the loops here: nothing
- * recurses over what somebody wrote.
+ * complete, file by file. The table is two levels deep, and so are the loops here; entries are
+ * conf_entry's. Nothing recurses over what somebody wrote.
  */
 #include "app/conf_read.h"
 
 #include "app/conf_addr.h"
-#include "app/conf_text.h"
-#include "app/conf_value.h"
+#include "app/conf_entry.h"
+#include "app/conf_log.h"
+#include "app/conf_match.h"
 #include "base/check.h"
 #include "base/err.h"
 
@@ -15,7 +16,8 @@ void conf_read_defaults(struct conf_build *b)
 {
     for (unsigned i = 0; i < conf_table_n; i++) {
         const struct option_def *o = &conf_table[i];
-        int r = o->dflt ? conf_value_set(o, slice_str(o->dflt), b->arena, b->conf) : 0;
+        bool here = o->dflt && o->of == OPTION_OF_CONF && o->offset != OPTION_NOWHERE;
+        int r = here ? conf_value_set(o, slice_str(o->dflt), b->arena, b->conf) : 0;
 
         if (r == ERR_NOMEM)
             conf_build_nomem(b);
@@ -26,80 +28,81 @@ void conf_read_defaults(struct conf_build *b)
 
 /* ---- single values ---- */
 
-static const char *range_hint(struct conf_build *b, const struct option_def *o)
-{
-    char min[CONF_VALUE_TEXT], max[CONF_VALUE_TEXT];
-
-    conf_value_text(o->type, o->min, min);
-    conf_value_text(o->type, o->max, max);
-    return conf_report_say(b->report, "from %s to %s%s", min, max,
-                           o->type == OPTION_TOKEN ? " characters" : "");
-}
-
-static const char *value_hint(struct conf_build *b, const struct option_def *o, struct slice text)
-{
-    static const char *const switches[] = {"on", "off", "yes", "no", "true", "false"};
-    struct conf_text_guess g;
-
-    conf_text_guess_init(&g, text);
-    if (o->type == OPTION_SWITCH)
-        for (size_t i = 0; i < ARRAY_LEN(switches); i++)
-            conf_text_guess_try(&g, switches[i]);
-    for (const struct option_word *w = o->words; w && w->text; w++)
-        conf_text_guess_try(&g, w->text);
-    if (!g.best)
-        return conf_build_type_hint(o);
-    return conf_report_say(b->report, "did you mean `%s`?", g.best);
-}
-
-static void report_range(struct conf_build *b, const struct option_def *o, size_t at,
-                         struct slice text)
-{
-    conf_report_add(b->report, at, range_hint(b, o), "`%s` is out of range: %s", conf_table_key(o),
-                    conf_report_quote(b->report, text));
-}
-
 static void read_value(struct conf_build *b, const struct option_def *o,
                        const struct conf_node *node)
 {
-    const struct option_word *w;
+    struct conf_kind k = conf_kind_of(o);
     struct slice text;
-    int r;
 
     b->wrong[conf_table_index(o)] = true;
-    if (!conf_build_text(b, o, node, &text))
+    if (!conf_build_text(b, &k, node, &text) || !conf_match_value(b, &k, text, node->at))
         return;
-    w = conf_value_word(o->words, text);
-    if (w && w->unbuilt) {
-        conf_report_add(b->report, node->at, conf_report_say(b->report, "there is `%s`", o->dflt),
-                        "`%s: %s` is not in this build", conf_table_key(o), w->text);
+    if (conf_value_set(o, text, b->arena, b->conf) == ERR_NOMEM)
+        conf_build_nomem(b);
+    b->wrong[conf_table_index(o)] = false;
+}
+
+static void read_control(struct conf_build *b, const struct option_def *o,
+                         const struct conf_node *node)
+{
+    static const struct slice prefix = {"unix:", 5};
+    struct conf_kind k = conf_kind_of(o);
+    struct slice text, path;
+
+    if (!conf_build_text(b, &k, node, &text) || !conf_match_value(b, &k, text, node->at))
+        return;
+    if (conf_value_word(o->words, text)) {
+        b->conf->control = CONF_CONTROL_OFF;
         return;
     }
-    r = conf_value_set(o, text, b->arena, b->conf);
-    if (r == ERR_NOMEM)
+    if (text.n == prefix.n)
+        return;
+    path = arena_dup(b->arena, slice_skip(text, prefix.n));
+    if (!path.p)
         conf_build_nomem(b);
-    else if (r == ERR_RANGE)
-        report_range(b, o, node->at, text);
-    else if (r < 0)
-        conf_build_wrong(b, o, node->at, conf_report_quote(b->report, text),
-                         value_hint(b, o, text));
+    b->conf->control = CONF_CONTROL_PATH;
+    b->conf->control_path = (char *)(uintptr_t)path.p;
+}
+
+/* It is refused; that what it says is wrong is said all the same. */
+static void read_unbuilt(struct conf_build *b, const struct option_def *o,
+                         const struct conf_node *node)
+{
+    struct conf_kind k = conf_kind_of(o);
+
+    if (o->type == OPTION_ENTRY && node->kind == CONF_NODE_TEXT && node->empty)
+        return;
+    if (o->type == OPTION_ENTRY)
+        conf_entry_check(b, k.key, o->shape, node, false);
     else
-        b->wrong[conf_table_index(o)] = false;
+        conf_entry_check_kind(b, &k, node);
 }
 
 static void read_leaf(struct conf_build *b, const struct option_def *o,
                       const struct conf_node *node)
 {
+    if (o->unbuilt) {
+        read_unbuilt(b, o, node);
+        return;
+    }
     switch (o->type) {
     case OPTION_LISTEN:
         conf_addr_listen(b, o, node);
         return;
-    case OPTION_RANGES:
-        conf_addr_ranges(b, o, node);
+    case OPTION_RANGE:
+        conf_addr_clients(b, o, node);
         return;
-    case OPTION_SERVERS:
+    case OPTION_SERVER:
         conf_addr_servers(b, o, node);
         return;
+    case OPTION_ADDRESS:
+        conf_addr_admin(b, o, node);
+        return;
+    case OPTION_CONTROL:
+        read_control(b, o, node);
+        return;
+    case OPTION_PATTERN:
+        return; /* conf_include has read it first of all */
     default:
         read_value(b, o, node);
     }
@@ -133,6 +136,7 @@ static const char *section_hint(struct conf_build *b, const struct option_def *s
 static bool enter_map(struct conf_build *b, const struct option_def *section,
                       const struct conf_node *node)
 {
+    struct conf_kind k = section ? conf_kind_of(section) : (struct conf_kind){0};
     const char *hint = "write one map, without dashes", *what = "a list";
 
     if (node->kind == CONF_NODE_MAP)
@@ -144,7 +148,7 @@ static bool enter_map(struct conf_build *b, const struct option_def *section,
         what = conf_report_quote(b->report, node->text);
     }
     if (section)
-        conf_build_wrong(b, section, node->at, what, hint ? hint : section_hint(b, section));
+        conf_build_wrong(b, &k, node->at, what, hint ? hint : section_hint(b, section));
     else
         conf_report_add(b->report, node->at, hint ? hint : "write `key: value`, a line each",
                         "the file must be a map of keys, not %s", what);
@@ -156,8 +160,16 @@ static void read_section(struct conf_build *b, const struct option_def *section,
 {
     struct conf_build_seen seen = {0};
 
+    if (section->list && node->kind == CONF_NODE_LIST) {
+        conf_log_read(b, section, node);
+        return;
+    }
     if (!enter_map(b, section, node))
         return;
+    if (section->list) {
+        conf_log_read(b, section, node);
+        return;
+    }
     for (const struct conf_node *m = node->first; m; m = m->next) {
         const struct option_def *o = conf_build_member(b, section, m, &seen);
 

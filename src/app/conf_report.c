@@ -35,37 +35,97 @@ static inline size_t char_at(struct slice s, size_t i)
     return n ? n : 1;
 }
 
-static struct place find_place(struct slice text, size_t at)
+/* The number and the beginning of the line of that offset in the source. */
+static void find_line(struct conf_report *r, const struct conf_source *source, size_t at,
+                      unsigned *ret_line, size_t *ret_start)
 {
-    struct place p = {.line = 1, .column = 1};
-    size_t start = 0, end;
+    bool known = r->cursor.line && r->cursor.base == source->base && r->cursor.at <= at;
+    unsigned line = known ? r->cursor.line : 1;
+    size_t start = known ? r->cursor.start : 0;
 
-    if (at > text.n)
-        at = text.n;
-    for (size_t i = 0; i < at; i++)
-        if (ends_line(text, i)) {
-            p.line++;
+    for (size_t i = known ? r->cursor.at : 0; i < at; i++)
+        if (ends_line(source->text, i)) {
+            line++;
             start = i + 1;
         }
+    if (!known || r->cursor.start != start) {
+        r->cursor.column_at = start;
+        r->cursor.column = 1;
+    }
+    r->cursor.base = source->base;
+    r->cursor.at = at;
+    r->cursor.line = line;
+    r->cursor.start = start;
+    *ret_line = line;
+    *ret_start = start;
+}
+
+/* The column of an offset in the line that was found last; a mark at the front of the file has none. */
+static unsigned find_column(struct conf_report *r, struct slice text, size_t from, size_t at)
+{
+    if (r->cursor.column_at > at || r->cursor.column_at < from) {
+        r->cursor.column_at = from;
+        r->cursor.column = 1;
+    }
+    while (r->cursor.column_at < at) {
+        r->cursor.column_at += char_at(text, r->cursor.column_at);
+        r->cursor.column++;
+    }
+    return r->cursor.column;
+}
+
+/* Where the line ends, or what is shown of it does. */
+static size_t find_end(struct slice text, size_t start, size_t at)
+{
+    size_t last = min_size(text.n, at + SHOWN_BYTES), end = at > start ? at - 1 : at;
+
+    while (end < last && text.p[end] != '\n' && text.p[end] != '\r')
+        end++;
+    return end;
+}
+
+static struct place find_place(struct conf_report *r, const struct conf_source *source, size_t at)
+{
+    struct place p = {.line = 1, .column = 1};
+    struct slice text = source->text;
+    size_t start, end;
+
+    at = min_size(at - source->base, text.n);
+    find_line(r, source, at, &p.line, &start);
     if (start == 0 && text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0)
         start = at < 3 ? at : 3;
-    for (end = start; end < text.n && text.p[end] != '\n' && text.p[end] != '\r';)
-        end++;
+    end = find_end(text, start, at);
     p.text = slice_of(text.p + start, end - start);
     p.offset = min_size(at, end) - start;
-    for (size_t i = 0; i < p.offset; i += char_at(p.text, i))
-        p.column++;
+    p.column = find_column(r, slice_of(text.p, end), start, start + p.offset);
     return p;
 }
 
-unsigned conf_report_line(const struct conf_report *r, size_t at)
+unsigned conf_report_line(struct conf_report *r, size_t at)
 {
-    return find_place(r->text, at).line;
+    const struct conf_source *source = conf_sources_find(r->sources, at);
+    unsigned line;
+    size_t start;
+
+    find_line(r, source, min_size(at - source->base, source->text.n), &line, &start);
+    return line;
 }
 
-void conf_report_init(struct conf_report *r, const char *name, struct slice text)
+const char *conf_report_where(struct conf_report *r, size_t at, size_t other_at)
 {
-    *r = (struct conf_report){.name = name, .text = text};
+    const struct conf_source *s = conf_sources_find(r->sources, at);
+    size_t columns;
+    char name[CONF_REPORT_PAD / 2];
+
+    if (s == conf_sources_find(r->sources, other_at))
+        return conf_report_say(r, "line %u", conf_report_line(r, at));
+    conf_text_escape(name, sizeof(name), slice_str(s->name), NAME_CHARS, &columns);
+    return conf_report_say(r, "%s:%u", name, conf_report_line(r, at));
+}
+
+void conf_report_init(struct conf_report *r, const struct conf_sources *sources)
+{
+    *r = (struct conf_report){.sources = sources, .prefix = ""};
 }
 
 void conf_report_done(struct conf_report *r)
@@ -200,28 +260,40 @@ static void insert(struct conf_report *r, size_t at, const struct conf_error *e)
 
 void conf_report_add(struct conf_report *r, size_t at, const char *hint, const char *fmt, ...)
 {
-    char message[CONF_REPORT_PAD * 3], name[NAME_CHARS * 8];
+    char message[CONF_REPORT_PAD * 3], shown[NAME_CHARS * 8];
+    const struct conf_source *source = NULL;
     struct conf_error e = {0};
+    const char *name;
     struct place p;
     size_t columns;
     va_list ap;
+    int n;
 
     if (!conf_report_wants(r, at)) {
         r->dropped++;
         return;
     }
     va_start(ap, fmt);
-    vsnprintf(message, sizeof(message), fmt, ap);
+    n = snprintf(message, sizeof(message), "%s", r->prefix);
+    vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, ap);
     va_end(ap);
-    conf_text_escape(name, sizeof(name), slice_str(at == CONF_AT_ARGS ? "ginnel" : r->name),
-                     NAME_CHARS, &columns);
-    if (at >= CONF_AT_FILE) {
-        e.text = print_unplaced(r, name, message, hint);
+    if (at == CONF_AT_ARGS)
+        name = "ginnel";
+    else if (at == CONF_AT_FILE)
+        name = r->sources->v[0].name;
+    else {
+        source = conf_sources_find(r->sources, at);
+        name = source->name;
+    }
+    conf_text_escape(shown, sizeof(shown), slice_str(name[0] ? name : "\"\""), NAME_CHARS,
+                     &columns);
+    if (!source) {
+        e.text = print_unplaced(r, shown, message, hint);
     } else {
-        p = find_place(r->text, at);
+        p = find_place(r, source, at);
         e.line = p.line;
         e.column = p.column;
-        e.text = print_placed(r, &p, name, message, hint);
+        e.text = print_placed(r, &p, shown, message, hint);
     }
     if (e.text)
         insert(r, at, &e);

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_table: the one table of options. The reader, the defaults, the checks of ranges, the hints
- * and the manual's list all walk it, so that none of them can disagree with another. A key that
- * this build cannot honour stays here as `unbuilt`: it must be refused by name, never ignored.
+/* conf_table: the one table of options. The reader, the defaults, the checks of ranges, the hints,
+ * the schema and the manual's list all walk it, so that none of them can disagree with another. A
+ * key that this build cannot honour stays here as `unbuilt`: its content is checked, and it is
+ * refused by name, never ignored.
  */
 #include "app/conf_table.h"
 
 #include "app/conf.h"
+#include "app/conf_shapes.h"
 #include "base/log.h"
 
 #define AT(member) ((long)offsetof(struct conf, member))
+#define AT_LISTEN(member)                                                                          \
+    .of = OPTION_OF_LISTEN, .offset = (long)offsetof(struct conf_listen, member)
+#define AT_LOG(member) .of = OPTION_OF_LOG, .offset = (long)offsetof(struct access_output, member)
+#define NOWHERE        .offset = OPTION_NOWHERE
 
 /* 18 hours: the reach of the timer wheel (base/wheel.h). */
 #define LONGEST ((uint64_t)18 * 3600 * 1000)
@@ -16,63 +22,124 @@
 
 #define SECTION(path_, sentence_)                                                                  \
     {                                                                                              \
-        .path = path_, .type = OPTION_SECTION, .offset = OPTION_NOWHERE, .sentence = sentence_     \
+        .path = path_, .type = OPTION_SECTION, NOWHERE, .sentence = sentence_                      \
     }
 #define TIMEOUT(path_, member, least, dflt_, sentence_)                                            \
     {                                                                                              \
         .path = path_, .type = OPTION_DURATION, .dflt = dflt_, .min = least, .max = LONGEST,       \
         .offset = AT(member), .sentence = sentence_                                                \
     }
-#define UNBUILT(path_, sentence_)                                                                  \
-    {                                                                                              \
-        .path = path_, .unbuilt = true, .offset = OPTION_NOWHERE, .sentence = sentence_            \
-    }
+/* A key that is checked and refused. More of its row follows. */
+#define UNBUILT(path_, type_) .path = path_, .type = type_, .unbuilt = true, NOWHERE
+/* Entries of a list that may be spread over files. */
+#define ENTRIES(path_, shape_)                                                                     \
+    UNBUILT(path_, OPTION_ENTRY), .list = true, .appends = true, .shape = shape_
 
 static const struct option_word auto_words[] = {{"auto", 0}, {NULL}};
+static const struct option_word any_words[] = {{"any", 0}, {NULL}};
+static const struct option_word off_words[] = {{"off", CONF_CONTROL_OFF}, {NULL}};
 static const struct option_word family_words[] = {
     {"auto", FAMILY_AUTO}, {"4", FAMILY_4}, {"6", FAMILY_6}, {"prefer-4", FAMILY_PREFER_4}, {NULL}};
 static const struct option_word level_words[] = {
     {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL}};
-static const struct option_word sink_words[] = {
-    {"stderr", ACCESS_STDERR}, {"stdout", ACCESS_STDOUT}, {"off", ACCESS_OFF}, {NULL}};
-static const struct option_word format_words[] = {{"json", 0},
-                                                  {"squid", 1, .unbuilt = true},
-                                                  {"common", 2, .unbuilt = true},
-                                                  {"combined", 3, .unbuilt = true},
+/* `off` is no sink: the item is no output. */
+static const struct option_word sink_words[] = {{"stderr", ACCESS_STDERR},
+                                                {"stdout", ACCESS_STDOUT},
+                                                {"syslog", ACCESS_SYSLOG_UNIX},
+                                                {"off", -1},
+                                                {NULL}};
+static const struct option_word format_words[] = {{"json", ACCESS_JSON},
+                                                  {"squid", ACCESS_SQUID},
+                                                  {"common", ACCESS_COMMON},
+                                                  {"combined", ACCESS_COMBINED},
                                                   {NULL}};
+static const struct option_word tunnels_words[] = {
+    {"end", ACCESS_AT_END}, {"both", ACCESS_AT_BOTH}, {NULL}};
+static const struct option_word reasons_words[] = {
+    {"none", REASONS_NONE}, {"own", REASONS_OWN}, {"all", REASONS_ALL}, {NULL}};
+static const struct option_word private_words[] = {
+    {"allow", 0}, {"metadata", 1}, {"deny", 2}, {NULL}};
+static const struct option_word forwarded_words[] = {
+    {"off", 0}, {"x-forwarded-for", 1}, {"rfc7239", 2}, {NULL}};
+static const struct option_word order_words[] = {{"eager", 0}, {"lazy", 1}, {NULL}};
+static const struct option_word trust_words[] = {{"system", 0}, {NULL}};
 
 const struct option_def conf_table[] = {
     {.path = "listen",
      .type = OPTION_LISTEN,
+     .list = true,
+     .appends = true,
      .dflt_says = "127.0.0.1:3128 and [::1]:3128",
-     .offset = OPTION_NOWHERE,
-     .sentence = "Where clients connect: an address and a port, or a list of them. "
-                 "*localhost:3128* means 127.0.0.1 and ::1; port 0 takes a free one. "
-                 "An address that is not loopback needs *clients*."},
+     NOWHERE,
+     .sentence = "Where clients connect: an address and a port, *unix:* and an absolute path, or a "
+                 "list of them; an item may be a map. *localhost:3128* means 127.0.0.1 and ::1; "
+                 "port 0 takes a free one. An address that is not loopback needs *clients*."},
     {.path = "listen.address",
-     .type = OPTION_LISTEN,
-     .offset = OPTION_NOWHERE,
+     .type = OPTION_LISTENING,
      .dflt_says = "none; it must be written",
+     NOWHERE,
      .sentence = "The address, where an item of *listen* is written as a map."},
-    UNBUILT("listen.name", "A name for the listener."),
-    UNBUILT("listen.clients", "Admitted addresses of this listener."),
-    UNBUILT("listen.users", "Users of this listener."),
-    UNBUILT("listen.reasons", "How much this listener's refusals say."),
-    UNBUILT("listen.tls", "TLS between client and proxy."),
-    UNBUILT("listen.proxy-protocol", "PROXY protocol from a balancer."),
+    {.path = "listen.name",
+     .type = OPTION_NAME,
+     .min = 1,
+     .max = PROXY_NAME_MAX,
+     .dflt_says = "none",
+     AT_LISTEN(name),
+     .sentence = "A name for the listener, for logs and for *listener* in matchers. No two "
+                 "listeners share one."},
+    {.path = "listen.clients",
+     .type = OPTION_RANGE,
+     .list = true,
+     .words = any_words,
+     .dflt_says = "those at the top",
+     NOWHERE,
+     .sentence = "Admitted addresses of this listener, instead of those at the top."},
+    {UNBUILT("listen.users", OPTION_ENTRY), .shape = &conf_shape_users,
+     .sentence = "Users of this listener."},
+    {.path = "listen.reasons",
+     .type = OPTION_WORD,
+     .words = reasons_words,
+     .dflt_says = "that at the top",
+     AT_LISTEN(reasons),
+     .sentence = "How much this listener's refusals say, instead of what the top says."},
+    {UNBUILT("listen.tls", OPTION_ENTRY), .shape = &conf_shape_listen_tls,
+     .sentence = "TLS between client and proxy."},
+    {UNBUILT("listen.proxy-protocol", OPTION_ENTRY), .shape = &conf_shape_proxy_protocol,
+     .sentence = "PROXY protocol from a balancer."},
     {.path = "clients",
-     .type = OPTION_RANGES,
+     .type = OPTION_RANGE,
+     .list = true,
+     .appends = true,
+     .words = any_words,
      .dflt_says = "everybody who can reach the loopback addresses",
-     .offset = OPTION_NOWHERE,
-     .sentence = "Admitted client addresses: ranges such as 10.0.0.0/8, single addresses, or "
-                 "*any*, which is an open proxy. Others get 403."},
-    UNBUILT("users", "Who may use the proxy."),
-    UNBUILT("rules", "What may be reached."),
-    UNBUILT("include", "More files."),
-    UNBUILT("private", "Whether private addresses may be reached."),
-    UNBUILT("ports", "Ports that may be reached."),
-    UNBUILT("limits", "Rates and quotas."),
-    UNBUILT("capacity", "Bounds of the whole process."),
+     NOWHERE,
+     .sentence = "Admitted client addresses: ranges such as 10.0.0.0/8, single addresses, list "
+                 "files, or *any*, which is an open proxy. Others get 403."},
+    {UNBUILT("users", OPTION_ENTRY), .shape = &conf_shape_users,
+     .sentence = "Who may use the proxy."},
+    {ENTRIES("rules", &conf_shape_rule), .sentence = "What may be reached."},
+    {.path = "include",
+     .type = OPTION_PATTERN,
+     .list = true,
+     .dflt_says = "none",
+     NOWHERE,
+     .sentence = "More files: paths relative to this file, whose last part may have *\\** and "
+                 "*?*. Their lists follow this file's, in the order of their names; everything "
+                 "else may stand in one of the files only."},
+    {UNBUILT("private", OPTION_WORD), .words = private_words,
+     .sentence = "Whether private addresses may be reached."},
+    {UNBUILT("ports", OPTION_PORT), .list = true, .words = any_words,
+     .sentence = "Ports that may be reached."},
+    {ENTRIES("limits", &conf_shape_limit), .sentence = "Rates and quotas."},
+    {UNBUILT("capacity", OPTION_SECTION), .sentence = "Bounds of the whole process."},
+    {UNBUILT("capacity.connections", OPTION_COUNT), .min = 1, .max = 10000000,
+     .sentence = "Connections of clients."},
+    {UNBUILT("capacity.per-client", OPTION_COUNT), .min = 1, .max = 10000000,
+     .sentence = "Connections of one client."},
+    {UNBUILT("capacity.memory", OPTION_SIZE), .min = 1 << 20, .max = UINT64_MAX,
+     .sentence = "Memory of connections."},
+    {UNBUILT("capacity.pipes", OPTION_SIZE), .min = 0, .max = UINT64_MAX,
+     .sentence = "Memory of pipes."},
     SECTION("sizes", "Bounds of a request head."),
     {.path = "sizes.line",
      .type = OPTION_SIZE,
@@ -96,15 +163,28 @@ const struct option_def conf_table[] = {
      .max = 10000,
      .offset = AT(proxy.sizes.fields),
      .sentence = "The most fields of a head. Requests with more get 431."},
-    UNBUILT("upstream", "Other proxies and source addresses."),
-    UNBUILT("intercept", "Looking inside TLS."),
-    UNBUILT("origins", "TLS towards origins."),
-    UNBUILT("trust", "What verifies origins."),
-    UNBUILT("values", "Secrets for rewrite."),
-    UNBUILT("rewrite", "Changes of requests and answers."),
+    {ENTRIES("upstream", &conf_shape_upstream), .sentence = "Other proxies and source addresses."},
+    {UNBUILT("intercept", OPTION_SECTION), .sentence = "Looking inside TLS."},
+    {UNBUILT("intercept.only", OPTION_ENTRY), .shape = &conf_shape_matcher,
+     .sentence = "What is looked into."},
+    {UNBUILT("intercept.never", OPTION_ENTRY), .shape = &conf_shape_matcher,
+     .sentence = "What is never looked into, whatever *only* says."},
+    {UNBUILT("intercept.order", OPTION_WORD), .words = order_words,
+     .sentence = "Whether the origin or the client is greeted first."},
+    {UNBUILT("intercept.learn", OPTION_SWITCH),
+     .sentence = "Whether a client that refuses the certificate is let through the next time."},
+    {UNBUILT("intercept.ca", OPTION_ENTRY), .shape = &conf_shape_cert,
+     .sentence = "What signs the certificates."},
+    {ENTRIES("origins", &conf_shape_origin), .sentence = "TLS towards origins."},
+    {UNBUILT("trust", OPTION_FILE), .list = true, .words = trust_words,
+     .sentence = "What verifies origins."},
+    {UNBUILT("values", OPTION_ENTRY), .shape = &conf_shape_value,
+     .sentence = "Secrets for rewrite."},
+    {ENTRIES("rewrite", &conf_shape_rewrite), .sentence = "Changes of requests and answers."},
     SECTION("resolver", "How names become addresses."),
     {.path = "resolver.servers",
-     .type = OPTION_SERVERS,
+     .type = OPTION_SERVER,
+     .list = true,
      .dflt_says = "those of /etc/resolv.conf",
      .offset = OPTION_NOWHERE,
      .sentence = "Addresses of DNS servers, with a port where it is not 53."},
@@ -132,13 +212,15 @@ const struct option_def conf_table[] = {
      .max = DAYS(7),
      .offset = AT(resolve.ttl_max_ms),
      .sentence = "The longest time that an answer is kept, whatever its own time to live."},
-    UNBUILT("resolver.stale", "Answers used past their time."),
+    {UNBUILT("resolver.stale", OPTION_DURATION), .max = DAYS(7),
+     .sentence = "How long answers are used past their time."},
     SECTION("timeouts", "How long ginnel waits."),
     TIMEOUT("timeouts.connect", proxy.timeouts.connect, 1, "10s",
             "For a connection to the origin, all its addresses together. Then 504."),
     TIMEOUT("timeouts.head", proxy.timeouts.head, 1, "30s",
             "For the whole head of a request, from its first byte. Then 408."),
-    UNBUILT("timeouts.tls", "For a TLS handshake."),
+    {UNBUILT("timeouts.tls", OPTION_DURATION), .min = 1, .max = LONGEST,
+     .sentence = "For a TLS handshake."},
     TIMEOUT("timeouts.response", proxy.timeouts.response, 1, "5m",
             "For the first byte of an answer, once the request is complete. Then 504."),
     TIMEOUT("timeouts.idle", proxy.timeouts.idle, 1, "5m",
@@ -166,33 +248,75 @@ const struct option_def conf_table[] = {
      .sentence = "The name in Via and Proxy-Status, up to 63 letters, digits and "
                  "!#$%&'\\*+-.^\\_\\`|~. A request that already carries it is a loop: no two "
                  "proxies on a path may share one."},
-    UNBUILT("forwarded", "Telling origins who asks."),
-    UNBUILT("reasons", "How much a refusal says."),
-    UNBUILT("admin", "Metrics and health."),
-    UNBUILT("control", "The control socket."),
-    SECTION("log", "What is written down."),
+    {UNBUILT("forwarded", OPTION_WORD), .words = forwarded_words,
+     .sentence = "Telling origins who asks."},
+    {.path = "reasons",
+     .type = OPTION_WORD,
+     .words = reasons_words,
+     .dflt_says = "*all* on loopback and Unix sockets, *own* elsewhere",
+     .offset = AT(reasons),
+     .sentence = "How much a refusal says: *none* the kind of error, *own* also which line of the "
+                 "configuration refused and the way out, *all* also addresses and counters."},
+    {.path = "admin",
+     .type = OPTION_ADDRESS,
+     .list = true,
+     .words = off_words,
+     .dflt_says = "*off*",
+     NOWHERE,
+     .sentence = "Where */metrics*, */healthz* and */readyz* are served: an address and a port or "
+                 "a list of them. It asks nobody who they are."},
+    {.path = "control",
+     .type = OPTION_CONTROL,
+     .dflt = "unix:",
+     .words = off_words,
+     NOWHERE,
+     .sentence = "The socket of *ginnel status* and its like: *unix:* in the runtime directory, "
+                 "*unix:* and an absolute path, or *off*. Only the user that ginnel runs as, and "
+                 "root, are heard."},
+    {.path = "log",
+     .type = OPTION_SECTION,
+     .list = true,
+     .appends = true,
+     NOWHERE,
+     .sentence = "What is written down: a map, or a list of maps, each of which is a log of its "
+                 "own."},
     {.path = "log.access",
      .type = OPTION_SINK,
      .dflt = "stderr",
      .words = sink_words,
-     .offset = AT(access),
-     .sentence = "Where a record of every exchange goes: *stderr*, *stdout*, *off* or a file, "
-                 "whose path begins with a slash."},
+     NOWHERE,
+     .sentence = "Where a record of every exchange goes: *stderr*, *stdout*, *off*, a file, whose "
+                 "path begins with a slash, or *syslog* (/dev/log), *syslog:* and the path of a "
+                 "socket, *syslog:* with an address and a port (UDP)."},
     {.path = "log.format",
      .type = OPTION_WORD,
      .dflt = "json",
      .words = format_words,
-     .offset = OPTION_NOWHERE,
-     .sentence = "How the records look: *json*, an object a line."},
+     AT_LOG(layout),
+     .sentence = "How the records look: *json*, an object a line, or the lines of *squid*, "
+                 "*common* or *combined*."},
     {.path = "log.level",
      .type = OPTION_WORD,
      .dflt = "info",
      .words = level_words,
      .offset = AT(log_level),
      .sentence = "The least important diagnostics that are written to stderr: *error*, *warn*, "
-                 "*info* or *debug*."},
-    UNBUILT("log.tunnels", "When a tunnel is written down."),
-    UNBUILT("log.for", "Which exchanges a log takes."),
+                 "*info* or *debug*. It stands in one of the maps only."},
+    {.path = "log.tunnels",
+     .type = OPTION_TUNNELS,
+     .dflt = "end",
+     .words = tunnels_words,
+     .min = 1000,
+     .max = LONGEST,
+     AT_LOG(tunnels),
+     .sentence = "When a tunnel is written down: at its *end*, at *both* ends, or also *every* so "
+                 "often while it lives: _every 5m_. All logs that say *every* say the same."},
+    {.path = "log.for",
+     .type = OPTION_ENTRY,
+     .shape = &conf_shape_matcher,
+     .dflt_says = "everything",
+     AT_LOG(where),
+     .sentence = "Which exchanges this log takes: a matcher (see LANGUAGE)."},
     {.path = "workers",
      .type = OPTION_COUNT,
      .dflt = "auto",
@@ -201,13 +325,16 @@ const struct option_def conf_table[] = {
      .words = auto_words,
      .offset = AT(workers),
      .sentence = "Threads that carry traffic. *auto* is one a processor."},
-    UNBUILT("policy", "What the final refusal does."),
+    {UNBUILT("policy", OPTION_ENTRY), .shape = &conf_shape_policy,
+     .sentence = "What the final refusal does."},
 };
 const unsigned conf_table_n = ARRAY_LEN(conf_table);
 
 /* The reader writes words as int and the rest as declared in base/option.h. */
 _Static_assert(ARRAY_LEN(conf_table) <= CONF_KEYS_MAX, "the language has grown too large");
-_Static_assert(sizeof(enum conf_access) == sizeof(int), "words are written as int");
+_Static_assert(sizeof(enum reasons) == sizeof(int), "words are written as int");
+_Static_assert(sizeof(enum access_layout) == sizeof(int), "words are written as int");
+_Static_assert(sizeof(enum access_tunnels) == sizeof(int), "words are written as int");
 _Static_assert(sizeof(enum resolve_family) == sizeof(int), "words are written as int");
 _Static_assert(sizeof(unsigned) == sizeof(uint32_t), "counts are written as uint32_t");
 

@@ -19,6 +19,7 @@ struct level {
 struct builder {
     struct arena *arena;
     struct conf_report *report;
+    size_t base;       /* what a place is more than an offset in the text */
     struct slice text; /* what libyaml gets */
     bool cut;          /* that is not all */
     struct conf_node *root;
@@ -74,7 +75,7 @@ static void cut_unreadable(struct builder *b)
 
     if (at == b->text.n)
         return;
-    conf_report_add(b->report, at, hint, "%s", message);
+    conf_report_add(b->report, b->base + at, hint, "%s", message);
     while (at > 0 && b->text.p[at - 1] != '\n' && b->text.p[at - 1] != '\r')
         at--;
     b->text.n = at;
@@ -266,7 +267,7 @@ static void on_end(struct builder *b, size_t end)
 
 static void on_event(struct builder *b, const yaml_event_t *e)
 {
-    size_t at = offset_of(b, e->start_mark);
+    size_t at = b->base + offset_of(b, e->start_mark);
 
     switch (e->type) {
     case YAML_DOCUMENT_START_EVENT:
@@ -364,6 +365,12 @@ static bool near_ipv6(struct slice text, size_t at)
     return hit != NULL;
 }
 
+/* `control: unix:` is what everybody writes, and to YAML a map in a map. */
+static bool behind_unix(struct slice text, size_t at)
+{
+    return at >= 4 && at <= text.n && memcmp(text.p + at - 4, "unix", 4) == 0;
+}
+
 static void report_syntax(struct builder *b, const yaml_parser_t *p)
 {
     const char *problem = p->problem ? p->problem : "malformed";
@@ -379,12 +386,15 @@ static void report_syntax(struct builder *b, const yaml_parser_t *p)
     if (s && (s->flags & AT_CONTEXT) && p->context)
         at = offset_of(b, p->context_mark);
     if (at < b->text.n && b->text.p[at] == '\t') {
-        conf_report_add(b->report, at, TABS, "a tab in the indentation");
+        conf_report_add(b->report, b->base + at, TABS, "a tab in the indentation");
         return;
     }
     if (s && (s->flags & MAYBE_IPV6) && near_ipv6(b->text, at))
         hint = "an IPv6 address is quoted: \"[::1]:3128\", \"::1\"";
-    conf_report_add(b->report, at, hint, "%s%s", s ? "" : "YAML: ", s ? s->message : problem);
+    if (behind_unix(b->text, at))
+        hint = "a colon at the end is quoted: \"unix:\"";
+    conf_report_add(b->report, b->base + at, hint, "%s%s",
+                    s ? "" : "YAML: ", s ? s->message : problem);
 }
 
 /* ---- */
@@ -408,10 +418,10 @@ static int read_events(struct builder *b, yaml_parser_t *p)
     return b->report->nomem ? ERR_NOMEM : 0;
 }
 
-int conf_yaml_read(struct arena *a, struct conf_report *r, struct conf_node **ret_root,
-                   bool *ret_whole)
+int conf_yaml_read(struct arena *a, struct conf_report *r, const struct conf_source *source,
+                   struct conf_node **ret_root, bool *ret_whole)
 {
-    struct builder b = {.arena = a, .report = r, .text = r->text};
+    struct builder b = {.arena = a, .report = r, .base = source->base, .text = source->text};
     yaml_parser_t parser;
     int err;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* conf_yaml: the file as a tree of texts, lists and maps with their places. The YAML of ginnel is a
  * small one: one document, no anchors, aliases, tags, merge keys or directives, CONF_DEPTH_MAX
- * levels. Nodes live in the caller's arena; the report's text must outlive them. Thread: main's. */
+ * levels. Nodes live in the caller's arena. Thread: main's. */
 #ifndef APP_CONF_YAML_H
 #define APP_CONF_YAML_H
 
@@ -15,17 +15,17 @@ struct conf_node {
     enum conf_node_kind kind;
     bool empty; /* TEXT: nothing was written, or an unquoted null */
     bool open;  /* the file broke off inside: what is missing may only have been cut away */
-    size_t at;  /* offset in the text */
+    size_t at;  /* its place */
     struct slice text;
     struct conf_node *key;          /* of a map's member; of any kind */
     struct conf_node *first, *last; /* of a list or map */
     struct conf_node *next;
 };
 
-/* Reads the report's text. *ret_root is NULL when there is no document. *ret_whole is false when
- * the text could not be read to its end: then the tree holds what came before. Faults go to the
- * report. */
-int conf_yaml_read(struct arena *a, struct conf_report *r, struct conf_node **ret_root,
-                   bool *ret_whole) MUST_USE;
+/* Reads the text of one source. *ret_root is NULL when there is no document. *ret_whole is false
+ * when the text could not be read to its end: then the tree holds what came before. Faults go to
+ * the report. */
+int conf_yaml_read(struct arena *a, struct conf_report *r, const struct conf_source *source,
+                   struct conf_node **ret_root, bool *ret_whole) MUST_USE;
 
 #endif

@@ -1,158 +1,188 @@
 /* SPDX-License-Identifier: MIT */
-/* serve: opens what the configuration names, starts the workers, then waits for signals on the main thread, which does nothing else.
- * TERM and INT drain, a second one stops at once, QUIT drains without limit; HUP, USR1 and USR2 are refused in words.
+/* serve: opens what the configuration names, starts the workers and the house, and takes everything down again in the opposite order. What fails at the
+ * start ends the process with a sentence and its exit code; nothing is left half open.
  */
 #include "app/serve.h"
 
+#include "app/control.h"
+#include "app/sd.h"
+#include "app/server.h"
 #include "base/board.h"
-#include "base/hash.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "build_config.h"
-#include "proxy/worker.h"
 
-#include <fcntl.h>
-#include <ifaddrs.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    SERVE_FACTS = 8192,      /* entries of the board */
-    SERVE_HELPERS = 4,       /* threads for blocking work */
-    SERVE_HELPER_QUEUE = 1024,
-    SERVE_LOCAL_MAX = 64,
-    SERVE_POLL_MS = 20,      /* while stopping: how often the workers are looked at */
-};
-
-struct server {
-    struct conf *conf;
-    int fds[WORKER_LISTENERS_MAX];
-    struct addr own[WORKER_LISTENERS_MAX];
-    unsigned n_fds;
-    struct addr local[SERVE_LOCAL_MAX];
-    unsigned n_local;
-    struct policy policy;
-    struct board *board;
-    struct helper_pool *helpers;
-    struct access_log *access, *diagnostics; /* may be the same */
-    int access_fd;
-    struct worker *workers[WORKER_MAX];
-    unsigned n_workers, n_started;
-};
-
 /* ---- logs ---- */
 
-static struct access_log *diagnostics_sink;
+static struct access_log *diagnostics;
 
 static void say_diagnostic(enum log_level level, const char *line, size_t n)
 {
     char out[LOG_LINE_MAX];
 
-    access_say(diagnostics_sink, out, log_format(level, line, n, out));
+    access_say(diagnostics, out, log_format(level, line, n, out));
 }
 
-static int open_access(struct server *s)
+static int open_diagnostics(struct server *s, const struct conf *c)
 {
-    const struct conf *c = s->conf;
-
-    s->access_fd = -1;
-    switch (c->access) {
-    case ACCESS_OFF:
-        return 0;
-    case ACCESS_STDERR:
-        s->access = s->diagnostics;
-        return 0;
-    case ACCESS_STDOUT:
-        s->access_fd = dup(STDOUT_FILENO);
-        break;
-    case ACCESS_FILE:
-        s->access_fd = open(c->access_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-        break;
-    }
-    if (s->access_fd < 0) {
-        log_error("cannot open the access log %s: %s", c->access_file ? c->access_file : "stdout", err_text(-errno));
-        return EXIT_NOPERM;
-    }
-    s->access = access_open(s->access_fd);
-    return s->access ? 0 : EXIT_OSERR;
-}
-
-static int open_logs(struct server *s)
-{
-    log_set_level((enum log_level)s->conf->log_level);
-    s->diagnostics = access_open(STDERR_FILENO);
-    if (!s->diagnostics)
+    log_set_level((enum log_level)c->log_level);
+    s->log = access_new(STDERR_FILENO);
+    if (!s->log)
         return EXIT_OSERR;
-    diagnostics_sink = s->diagnostics;
+    diagnostics = s->log;
     log_set_sink(say_diagnostic);
-    return open_access(s);
+    return 0;
 }
 
-static void close_logs(struct server *s)
+static int open_access_logs(struct server *s, const struct conf *c)
 {
-    log_set_sink(NULL);
-    if (s->access != s->diagnostics)
-        access_close(s->access);
-    access_close(s->diagnostics);
-    if (s->access_fd >= 0)
-        close(s->access_fd);
+    struct access_set *set;
+    unsigned at = 0;
+    int r = access_open(c->outputs, c->n_outputs, &set, &at);
+
+    if (r == 0) {
+        access_switch(s->log, set);
+        return 0;
+    }
+    log_error("cannot open the access log %s: %s", r != ERR_NOMEM && c->outputs[at].path ? c->outputs[at].path : "", err_text(r));
+    return r == ERR_NOMEM || r == -ENOMEM || r == -EMFILE || r == -ENFILE ? EXIT_OSERR : EXIT_NOPERM;
+}
+
+/* ---- limits ---- */
+
+/* No table is sized by the limit (U59); it only says when clients are turned away. */
+static void raise_fd_limit(void)
+{
+    struct rlimit r;
+    rlim_t before;
+
+    if (getrlimit(RLIMIT_NOFILE, &r))
+        return;
+    before = r.rlim_cur;
+    r.rlim_cur = r.rlim_max;
+    if (before < r.rlim_max && setrlimit(RLIMIT_NOFILE, &r) == 0)
+        log_info("open files: %llu (raised from %llu)", (unsigned long long)r.rlim_max, (unsigned long long)before);
+    else
+        log_info("open files: %llu", (unsigned long long)before);
+}
+
+static void block_signals(void)
+{
+    static const int taken[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
+    sigset_t set;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    for (unsigned i = 0; i < ARRAY_LEN(taken); i++)
+        sigaddset(&set, taken[i]);
+    /* Threads inherit the mask: the house reads them from a descriptor. */
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 /* ---- listeners ---- */
 
-static int refused(const struct conf_listen *l, int error)
+static int adopt_sockets(struct server *s)
 {
-    log_error("cannot listen on %s: %s", l->text, err_text(error));
-    if (error == -EADDRINUSE)
-        log_error("another program has that port: stop it, or choose another with --listen or `listen:`");
-    return error == -EACCES || error == -EPERM ? EXIT_NOPERM : EXIT_UNAVAILABLE;
-}
+    struct listeners_error e;
+    int fds[SD_FDS_MAX], n = s->n_handed;
 
-static int open_listeners(struct server *s)
-{
-    const struct conf *c = s->conf;
-
-    for (unsigned i = 0; i < c->n_listen && s->n_fds < WORKER_LISTENERS_MAX; i++) {
-        struct addr a = c->listen[i].addr;
-        char text[ADDR_TEXT_MAX];
-        int fd = listener_open(&a);
-
-        /* Nobody asked for [::1] by name: a machine without IPv6 does without. */
-        if (c->listen[i].dflt && s->n_fds && (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT)) {
-            log_info("not listening on %s: %s", c->listen[i].text, err_text(fd));
-            continue;
-        }
-        if (fd < 0)
-            return refused(&c->listen[i], fd);
-        s->fds[s->n_fds] = fd;
-        s->own[s->n_fds++] = a;
-        addr_text(&a, text);
-        log_info("listening on %s", text);
+    if (n < 0) {
+        log_error("LISTEN_FDS and LISTEN_PID of the environment make no sense: %s", err_text(n));
+        return EXIT_CONFIG;
+    }
+    for (int i = 0; i < n; i++)
+        fds[i] = SD_FDS_START + i;
+    if (listeners_adopt(&s->listeners, fds, (unsigned)n, &e) < 0) {
+        log_error("%s", e.text);
+        return e.exit_code;
     }
     return 0;
 }
 
-/* What a wildcard listener answers to besides loopback. */
-static void find_local_addresses(struct server *s)
+/* A place that nobody wrote is a convenience: another instance may have it, or there is none for this user. */
+static bool plan_without_control(struct server *s, const struct conf *c, const struct listeners_error *e)
 {
-    struct ifaddrs *all;
+    if (!s->control || c->control != CONF_CONTROL_DEFAULT || !strstr(e->text, s->control))
+        return false;
+    log_info("no control socket: %s", e->text);
+    mem_free(s->control);
+    s->control = NULL;
+    return true;
+}
 
-    if (getifaddrs(&all) < 0)
+/* The folder of the default place is ours to make; of a place that was written it is the operator's. */
+static void place_control(struct server *s, const struct conf *c)
+{
+    char path[CONTROL_PATH], why[CONTROL_WHY], *slash;
+    int r = control_path(c, path, why);
+
+    if (r < 0) {
+        if (c->control != CONF_CONTROL_OFF)
+            log_info("no control socket: %s", why);
         return;
-    for (struct ifaddrs *i = all; i && s->n_local < SERVE_LOCAL_MAX; i = i->ifa_next) {
-        if (!i->ifa_addr)
-            continue;
-        if (i->ifa_addr->sa_family == AF_INET)
-            memcpy(&s->local[s->n_local++].in, i->ifa_addr, sizeof(struct sockaddr_in));
-        else if (i->ifa_addr->sa_family == AF_INET6)
-            memcpy(&s->local[s->n_local++].in6, i->ifa_addr, sizeof(struct sockaddr_in6));
     }
-    freeifaddrs(all);
+    s->control = mem_dup(path, strlen(path));
+    slash = strrchr(path, '/');
+    if (c->control == CONF_CONTROL_DEFAULT && slash && slash != path) {
+        *slash = '\0';
+        if (mkdir(path, 0700) && errno != EEXIST)
+            log_debug("%s: %s", path, err_text(-errno));
+    }
+}
+
+static int plan_listeners(struct server *s, const struct conf *c, struct listeners_plan *p)
+{
+    struct listeners_error e;
+    int r;
+
+    place_control(s, c);
+    r = listeners_plan(&s->listeners, c, s->control, p, &e);
+    if (r < 0 && plan_without_control(s, c, &e))
+        r = listeners_plan(&s->listeners, c, NULL, p, &e);
+    if (r == 0)
+        return 0;
+    log_error("%s", e.text);
+    return e.exit_code;
+}
+
+static int open_edition(struct server *s, struct conf *c)
+{
+    struct listen_socket *removed[LISTENERS_MAX];
+    struct listeners_plan p;
+    unsigned n;
+    int r = adopt_sockets(s);
+
+    if (r == 0)
+        r = plan_listeners(s, c, &p);
+    if (r == 0) {
+        r = open_access_logs(s, c);
+        if (r)
+            listeners_drop(&s->listeners, &p);
+    }
+    if (r) {
+        conf_free(c);
+        return r;
+    }
+    listeners_commit(&s->listeners, &p, removed, &n);
+    s->current = edition_new(c, &p, ++s->generation);
+    if (!s->current)
+        return EXIT_OSERR;
+    s->current->snap.released = house_released;
+    s->current->snap.owner = s;
+    reload_say_listeners(&p);
+    return 0;
 }
 
 /* ---- workers ---- */
@@ -178,17 +208,29 @@ static void *worker_thread(void *arg)
     return NULL;
 }
 
+static int listen_all(struct server *s, struct worker *w, bool house)
+{
+    for (unsigned i = 0; i < s->listeners.n; i++) {
+        const struct listen_socket *l = s->listeners.v[i];
+        int r = (l->role != LISTEN_PROXY) == house ? worker_listen(w, l->fd, l->id, l->role) : 0;
+
+        if (r < 0) {
+            log_error("cannot accept on %s: %s", l->text, err_text(r));
+            return EXIT_OSERR;
+        }
+    }
+    return 0;
+}
+
 static int make_workers(struct server *s)
 {
-    unsigned n = s->conf->workers ? s->conf->workers : count_cores();
+    unsigned n = s->current->conf->workers ? s->current->conf->workers : count_cores();
     struct worker_opts o = {
         .world = &world_linux,
-        .conf = &s->conf->proxy,
-        .policy = &s->policy,
-        .resolve = &s->conf->resolve,
+        .snap = &s->current->snap,
         .board = s->board,
         .helpers = s->helpers,
-        .access = s->access,
+        .access = s->log,
     };
 
     for (; s->n_workers < n && s->n_workers < WORKER_MAX; s->n_workers++) {
@@ -200,13 +242,26 @@ static int make_workers(struct server *s)
             return EXIT_OSERR;
         }
         s->workers[s->n_workers] = w;
-        for (unsigned i = 0; i < s->n_fds; i++)
-            if (worker_listen(w, s->fds[i]) < 0) {
-                s->n_workers++;
-                return EXIT_OSERR;
-            }
+        if (listen_all(s, w, false)) {
+            s->n_workers++;
+            return EXIT_OSERR;
+        }
     }
     return 0;
+}
+
+static int make_house(struct server *s)
+{
+    struct worker_opts o = {
+        .id = WORKER_HOUSE, .world = &world_linux, .snap = &s->current->snap, .site = site_answer, .site_owner = &s->site};
+
+    house_site(s);
+    if (worker_init(&s->house, &o) < 0)
+        return EXIT_OSERR;
+    s->house_made = true;
+    if (house_start(s) < 0)
+        return EXIT_OSERR;
+    return listen_all(s, &s->house, true);
 }
 
 static int start_workers(struct server *s)
@@ -222,113 +277,31 @@ static int start_workers(struct server *s)
     return 0;
 }
 
-/* Clients are refused from now on. The descriptors stay open until the workers have let go of them. */
-static void stop_listening(struct server *s)
-{
-    for (unsigned i = 0; i < s->n_fds; i++)
-        shutdown(s->fds[i], SHUT_RDWR);
-}
-
-static void drain_workers(struct server *s, uint64_t grace_ms)
-{
-    stop_listening(s);
-    for (unsigned i = 0; i < s->n_started; i++)
-        worker_post_drain(s->workers[i], grace_ms);
-}
-
-static bool all_stopped(const struct server *s)
-{
-    for (unsigned i = 0; i < s->n_started; i++)
-        if (!atomic_load(&s->workers[i]->stopped))
-            return false;
-    return true;
-}
-
-/* ---- signals ---- */
-
-static void block_signals(sigset_t *ret_set)
-{
-    static const int taken[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
-
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(ret_set);
-    for (unsigned i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
-        sigaddset(ret_set, taken[i]);
-    /* Threads inherit the mask: only the main thread takes them. */
-    pthread_sigmask(SIG_BLOCK, ret_set, NULL);
-}
-
-static void say_drain(const struct server *s, int sig)
-{
-    if (sig == SIGQUIT)
-        log_info("draining without limit: no new connections, running requests and tunnels may end by themselves");
-    else
-        log_info("draining: no new connections, running requests and tunnels have %.1f s; a second signal stops now",
-                 (double)s->conf->proxy.timeouts.drain / 1000);
-}
-
-static void wait_for_the_end(struct server *s, const sigset_t *set)
-{
-    const struct timespec poll = {.tv_nsec = SERVE_POLL_MS * 1000000L};
-    bool draining = false;
-
-    while (!all_stopped(s)) {
-        int sig = draining ? sigtimedwait(set, NULL, &poll) : sigwaitinfo(set, NULL);
-
-        if (sig < 0)
-            continue;
-        if (sig == SIGHUP || sig == SIGUSR1 || sig == SIGUSR2) {
-            /* Their defaults would kill the proxy. */
-            log_warn("%s is not in this build: nothing was done", sig == SIGHUP ? "reloading (HUP)" : "USR1 and USR2");
-        } else if (draining && sig != SIGQUIT) {
-            log_info("stopping now");
-            drain_workers(s, 0);
-        } else if (!draining) {
-            draining = true;
-            say_drain(s, sig);
-            drain_workers(s, sig == SIGQUIT ? UINT64_MAX : s->conf->proxy.timeouts.drain);
-        }
-    }
-}
-
 /* ---- all of it ---- */
 
-/* No table is sized by the limit (U59); it only says when clients are turned away. */
-static void raise_fd_limit(void)
+static int open_all(struct server *s, struct conf *c)
 {
-    struct rlimit r;
+    int r = open_diagnostics(s, c);
 
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
-static int open_all(struct server *s)
-{
-    const struct conf *c = s->conf;
-    int r = open_logs(s);
-
-    if (r)
+    if (r) {
+        conf_free(c);
         return r;
+    }
     if (c->file)
         log_info("ginnel %s, configuration %s", GINNEL_VERSION, c->file);
     else
         log_info("ginnel %s, no configuration file", GINNEL_VERSION);
-    r = open_listeners(s);
+    raise_fd_limit();
+    r = open_edition(s, c);
     if (r)
         return r;
-    find_local_addresses(s);
-    s->policy = (struct policy){.own = s->own, .n_own = s->n_fds, .local = s->local, .n_local = s->n_local};
-    if (!c->clients_any) {
-        s->policy.clients = c->clients;
-        s->policy.n_clients = c->n_clients;
-    }
-    s->board = board_new(SERVE_FACTS, RESOLVE_FACT_MAX);
-    s->helpers = c->resolve.system ? helper_pool_new(SERVE_HELPERS, SERVE_HELPER_QUEUE) : NULL;
-    if (!s->board || (c->resolve.system && !s->helpers))
+    s->board = board_new(SERVER_FACTS, RESOLVE_FACT_MAX);
+    s->helpers = helper_pool_new(SERVER_HELPERS, SERVER_HELPER_QUEUE);
+    if (!s->board || !s->helpers)
         return EXIT_OSERR;
-    r = make_workers(s);
+    r = make_house(s);
+    if (r == 0)
+        r = make_workers(s);
     return r ? r : start_workers(s);
 }
 
@@ -339,33 +312,55 @@ static void close_all(struct server *s)
     helper_pool_free(s->helpers);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_done(s->workers[i]);
-    for (unsigned i = 0; i < s->n_fds; i++)
-        close(s->fds[i]);
+    if (s->house_made) {
+        worker_drain(&s->house, 0);
+        house_done(s);
+        worker_done(&s->house);
+    }
+    for (unsigned i = 0; i < s->n_removed; i++)
+        listeners_close(s->removed[i]);
+    listeners_done(&s->listeners);
     board_free(s->board);
-    log_info("stopped");
-    close_logs(s);
+    if (s->log)
+        log_info("stopped");
+    log_set_sink(NULL);
+    access_free(s->log);
     for (unsigned i = 0; i < s->n_workers; i++)
         mem_free(s->workers[i]);
+    LIST_EACH(it, &s->retired)
+    edition_free(LIST_ENTRY(it, struct edition, link));
+    edition_free(s->current);
+    mem_free(s->last_errors);
+    mem_free(s->control);
 }
 
-int serve(struct conf *c)
+int serve(const struct conf_args *args, struct conf *conf)
 {
     struct server *s = mem_zalloc(sizeof(*s));
-    sigset_t set;
+    const char *handed_names[SD_FDS_MAX];
     int r;
 
-    if (!s)
+    if (!s) {
+        conf_free(conf);
         return EXIT_OSERR;
-    s->conf = c;
-    s->access_fd = -1;
-    hash_seed();
-    raise_fd_limit();
-    block_signals(&set);
-    r = open_all(s);
-    if (r == 0)
-        wait_for_the_end(s, &set);
-    else if (s->n_started)
-        drain_workers(s, 0);
+    }
+    s->args = args;
+    s->start_wall_ms = (uint64_t)time(NULL) * 1000;
+    s->last_good_wall_ms = s->start_wall_ms;
+    list_init(&s->retired);
+    /* Before anything else can get the numbers of these descriptors. */
+    s->n_handed = sd_listen_fds(handed_names);
+    block_signals();
+    r = open_all(s, conf);
+    if (r == 0) {
+        sd_notify("READY=1\nSTATUS=serving, %u workers", s->n_workers);
+        house_run(s);
+    } else {
+        if (r == EXIT_OSERR)
+            log_error("cannot start: the system refuses memory, threads or descriptors");
+        for (unsigned i = 0; i < s->n_started; i++)
+            worker_post_drain(s->workers[i], 0);
+    }
     close_all(s);
     mem_free(s);
     return r;

@@ -156,6 +156,8 @@ bool addr_is_any(const struct addr *a)
     static const uint8_t any[16];
     uint8_t bytes[16];
 
+    if (a->sa.sa_family == AF_UNIX)
+        return false;
     host_bytes(a, bytes);
     return is_mapped(bytes) ? memcmp(bytes + 12, any, 4) == 0 : memcmp(bytes, any, 16) == 0;
 }
@@ -165,6 +167,10 @@ size_t addr_host_text(const struct addr *a, char out[ADDR_TEXT_MAX])
     bool v6 = a->sa.sa_family == AF_INET6;
     const void *bytes = v6 ? (const void *)&a->in6.sin6_addr : (const void *)&a->in.sin_addr;
 
+    if (a->sa.sa_family == AF_UNIX) {
+        memcpy(out, "unix", sizeof("unix"));
+        return sizeof("unix") - 1;
+    }
     if (!inet_ntop(v6 ? AF_INET6 : AF_INET, bytes, out, ADDR_TEXT_MAX))
         out[0] = '\0'; /* never: the buffer is larger than any address */
     return strlen(out);
@@ -182,6 +188,10 @@ size_t addr_text(const struct addr *a, char out[ADDR_TEXT_MAX])
     n += host_n;
     if (v6)
         out[n++] = ']';
+    if (a->sa.sa_family == AF_UNIX) {
+        out[n] = '\0';
+        return n;
+    }
     out[n++] = ':';
     n += num_put_dec(out + n, addr_port(a));
     out[n] = '\0';

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* addr: socket addresses and ranges of them, one parser for all. IPv4-mapped IPv6 addresses compare as IPv4. */
+/* addr: socket addresses and ranges of them, one parser for all. IPv4-mapped IPv6 addresses compare as IPv4. A client of a Unix socket has family
+ * AF_UNIX and nothing else: it is written "unix" and is in no range. */
 #ifndef IO_ADDR_H
 #define IO_ADDR_H
 

@@ -10,10 +10,14 @@
 #include "base/mem.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { LISTENER_BACKLOG = 4096 };
+enum { LISTENER_BACKLOG = 4096, TCP_FLAGS_AT = 13, TCP_FLAG_ACK_BIT = 0x10 };
 
 #define LISTENER_MAGIC 0x115e4001u
 
@@ -49,6 +53,65 @@ int listener_open(struct addr *addr)
     return fd;
 }
 
+static bool unix_address(const char *path, struct sockaddr_un *ret_un)
+{
+    size_t n = strlen(path);
+
+    if (n >= sizeof(ret_un->sun_path))
+        return false;
+    *ret_un = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(ret_un->sun_path, path, n + 1);
+    return true;
+}
+
+/* What is left of a process that was killed is a socket file that refuses. 0: the way is free. */
+static int unix_clear(const char *path, const struct sockaddr_un *un)
+{
+    struct stat st;
+    int fd, r;
+
+    if (lstat(path, &st))
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    r = connect(fd, (const struct sockaddr *)un, sizeof(*un)) ? -errno : 0;
+    close(fd);
+    if (r != -ECONNREFUSED)
+        return r == -EACCES ? r : -EADDRINUSE;
+    return unlink(path) ? -errno : 0;
+}
+
+int listener_open_unix(const char *path, unsigned mode)
+{
+    struct sockaddr_un un;
+    int fd, r;
+
+    if (!unix_address(path, &un))
+        return -ENAMETOOLONG;
+    r = unix_clear(path, &un);
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    /* Nobody but us may connect before the file has the mode that was asked for, whatever the umask is. */
+    if (fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)&un, sizeof(un)))
+        goto fail;
+    if (chmod(path, mode) || listen(fd, LISTENER_BACKLOG)) {
+        unlink(path);
+        goto fail;
+    }
+    return fd;
+
+fail:
+    r = -errno;
+    close(fd);
+    return r;
+}
+
 static int reserve_open(void)
 {
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -67,7 +130,7 @@ static void listener_say_busy(const struct listener *l, int fd)
 {
     char sink[1024];
 
-    if (send(fd, l->opts.busy_reply.p, l->opts.busy_reply.n, MSG_NOSIGNAL) < 0)
+    if (send(fd, l->opts.busy_reply->p, l->opts.busy_reply->n, MSG_NOSIGNAL) < 0)
         log_debug("turning away: %s", err_text(-errno));
     shutdown(fd, SHUT_WR);
     for (int i = 0; i < 8 && recv(fd, sink, sizeof(sink), 0) > 0; i++)
@@ -95,14 +158,16 @@ static void listener_turn_away(struct listener *l)
 static void listener_ready(struct watch *w, unsigned events)
 {
     struct listener *l = CONTAINER_OF(w, struct listener, watch);
-    struct addr peer;
 
     UNUSED(events);
     for (int i = 0; i < LISTENER_BATCH; i++) {
+        struct addr peer = {0}; /* of a Unix socket's client there is little more than the family */
         socklen_t n = sizeof(peer.in6);
         int fd = accept4(w->fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
+            if (peer.sa.sa_family == AF_UNIX)
+                peer = (struct addr){.sa.sa_family = AF_UNIX};
             l->opts.accept(l->opts.owner, fd, &peer);
             continue;
         }
@@ -165,6 +230,34 @@ int listener_start(struct loop *loop, const struct listener_opts *opts, struct l
     }
     *ret_l = l;
     return 0;
+}
+
+void listener_deafen(int fd, bool unix_socket)
+{
+    /* The filter sees the TCP header. Segments with ACK pass, so that handshakes which have begun can end; what is accepted inherits it. */
+    struct sock_filter drop_syn[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, TCP_FLAGS_AT),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TCP_FLAG_ACK_BIT, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog filter = {.len = ARRAY_LEN(drop_syn), .filter = drop_syn};
+
+    /* Shutting down would reset who waits in a TCP queue; in a Unix socket's they stay. */
+    if (unix_socket ? shutdown(fd, SHUT_RD) : setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)))
+        log_debug("deafening a listener: %s", err_text(-errno));
+}
+
+void listener_drain(struct listener *l)
+{
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    for (int i = 0; i < LISTENER_BACKLOG / LISTENER_BATCH && !l->paused; i++) {
+        struct pollfd pf = {.fd = l->watch.fd, .events = POLLIN};
+
+        if (poll(&pf, 1, 0) <= 0 || !(pf.revents & POLLIN))
+            return;
+        listener_ready(&l->watch, EPOLLIN);
+    }
 }
 
 static void listener_free(struct grave *g)

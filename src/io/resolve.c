@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "io/resolve_lookup.h"
 
+#include <string.h>
+
 enum { TIMEOUT_MS = 5000, DNS_PORT = 53 };
 
 #define RESOLVER_MAGIC 0x4e501ce4u
@@ -20,6 +22,7 @@ struct resolver {
     unsigned magic;
     struct loop *loop;
     bool search, own_servers;
+    uint64_t made_with; /* hash of the configuration */
     struct task task;
     struct timer timer;
     struct resolve_dns dns;
@@ -226,6 +229,31 @@ static void init_parts(struct resolver *r, struct loop *loop, struct board *boar
     resolve_lookup_init(&r->lookups);
 }
 
+static uint64_t hash_text(uint64_t h, const char *s)
+{
+    return (h * 31) ^ hash_bytes(s ? s : "", s ? strlen(s) : 0);
+}
+
+static uint64_t conf_hash(const struct resolve_conf *c)
+{
+    uint64_t numbers[] = {c->system, c->search, c->family, c->ttl_max_ms, c->timeout_ms};
+    uint64_t h = hash_bytes(numbers, sizeof(numbers));
+
+    for (const char *const *s = c->servers; s && *s; s++)
+        h = hash_text(h, *s);
+    return hash_text(hash_text(h, c->resolv_path), c->hosts_path);
+}
+
+bool resolver_same(const struct resolver *r, const struct resolve_conf *conf)
+{
+    return r->made_with == conf_hash(conf);
+}
+
+bool resolver_idle(const struct resolver *r)
+{
+    return r->lookups.n == 0;
+}
+
 int resolver_new(struct loop *loop, struct board *board, struct helper_pool *helpers,
                  const struct resolve_conf *conf, struct resolver **ret_resolver)
 {
@@ -238,6 +266,7 @@ int resolver_new(struct loop *loop, struct board *board, struct helper_pool *hel
     if (!r)
         return ERR_NOMEM;
     r->magic = RESOLVER_MAGIC;
+    r->made_with = conf_hash(conf);
     init_parts(r, loop, board, helpers, conf);
     e = read_servers(r, conf->servers);
     if (e < 0)
@@ -255,6 +284,11 @@ fail:
     task_cancel(&r->task);
     mem_free(r);
     return e;
+}
+
+unsigned resolver_lookups(const struct resolver *r)
+{
+    return r->lookups.n;
 }
 
 void resolver_free(struct resolver *r)

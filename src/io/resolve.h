@@ -58,6 +58,12 @@ int resolver_new(struct loop *loop, struct board *board, struct helper_pool *hel
                  struct resolver **ret_resolver) MUST_USE;
 /* Outstanding requests must have been cancelled. */
 void resolver_free(struct resolver *r);
+unsigned resolver_lookups(const struct resolver *r); /* names that are being looked up */
+
+/* Nobody waits and no question is out: it may be freed without losing anything. */
+bool resolver_idle(const struct resolver *r);
+/* It was made with this configuration, value by value. */
+bool resolver_same(const struct resolver *r, const struct resolve_conf *conf);
 
 /* One asker. Embedded in the asker's memory. */
 struct resolve_req {

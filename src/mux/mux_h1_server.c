@@ -226,6 +226,7 @@ static enum io server_send_head(struct stream *s, const struct head *h, bool las
     struct mux_h1 *m = h1_of(s);
     struct h1_out o = {.framing = server_framing(m, h), .version = 11, .protocol = h->protocol};
     bool tunnel = h->status == 101 || (m->method == METHOD_CONNECT && h->status >= 200 && h->status < 300);
+    size_t before;
 
     if (h->status < 200 && h->status != 101) {
         enum io io = server_send_interim(m, h);
@@ -242,8 +243,10 @@ static enum io server_send_head(struct stream *s, const struct head *h, bool las
             m->close = true;
         o.close = m->close;
     }
+    before = m->wire.out.len;
     if (h1_write_response(&m->wire.out, h, &o) < 0)
         return h1_fault_set(m, END_NO_MEMORY, "the answer's head could not be written");
+    s->head_bytes += (uint32_t)(m->wire.out.len - before);
     if (tunnel) {
         s->tx = STREAM_BODY;
         return IO_OK;

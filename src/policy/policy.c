@@ -10,24 +10,29 @@ enum rule_answer { RULE_PASS, RULE_ANSWERED };
 
 typedef enum rule_answer (*rule_fn)(const struct policy *p, const struct facts *f, struct verdict *v);
 
-bool policy_admits(const struct policy *p, const struct addr *client)
+static const struct policy_clients *set_of(const struct policy *p, unsigned set)
 {
-    struct addr_key key;
+    return set < p->n_clients ? &p->clients[set] : NULL;
+}
 
-    if (!p->n_clients)
+bool policy_admits(const struct policy *p, unsigned set, const struct addr *client)
+{
+    const struct policy_clients *s = set_of(p, set);
+
+    if (client->sa.sa_family == AF_UNIX)
         return true;
-    key = addr_key(client);
-    for (unsigned i = 0; i < p->n_clients; i++)
-        if (addr_key_in(&key, &p->clients[i]))
-            return true;
-    return false;
+    return s && (s->any || (s->ranges && ranges_has(s->ranges, client)));
 }
 
 static enum rule_answer rule_clients(const struct policy *p, const struct facts *f, struct verdict *v)
 {
-    if (policy_admits(p, f->client))
+    const struct policy_clients *s = set_of(p, f->clients);
+
+    if (policy_admits(p, f->clients, f->client))
         return RULE_PASS;
-    *v = (struct verdict){.kind = VERDICT_DENY, .reason = END_NOT_ADMITTED, .place = "clients"};
+    *v = (struct verdict){.kind = VERDICT_DENY,
+                          .reason = END_NOT_ADMITTED,
+                          .place = s && s->place ? s->place : "clients"};
     return RULE_ANSWERED;
 }
 
@@ -41,16 +46,24 @@ static bool is_local(const struct policy *p, const struct addr *a)
     return false;
 }
 
-static bool is_own(const struct policy *p, const struct addr *target)
+static bool is_ip(const struct addr *a)
 {
-    for (unsigned i = 0; i < p->n_own; i++) {
-        const struct addr *own = &p->own[i];
+    return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
+}
 
-        if (addr_port(own) != addr_port(target))
+/* Would a connection to this address arrive at one of these listeners? */
+static bool arrives(const struct policy *p, const struct addr *listeners, unsigned n,
+                    const struct addr *target)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const struct addr *l = &listeners[i];
+
+        /* What has no address would compare as ::. */
+        if (!is_ip(l) || addr_port(l) != addr_port(target))
             continue;
         /* Connecting to 0.0.0.0 or :: reaches loopback on Linux. */
-        if (addr_same_host(own, target) || (addr_is_any(own) && is_local(p, target)) ||
-            (addr_is_any(target) && addr_is_loopback(own)))
+        if (addr_same_host(l, target) || (addr_is_any(l) && is_local(p, target)) ||
+            (addr_is_any(target) && addr_is_loopback(l)))
             return true;
     }
     return false;
@@ -58,13 +71,14 @@ static bool is_own(const struct policy *p, const struct addr *target)
 
 static enum rule_answer rule_own_listeners(const struct policy *p, const struct facts *f, struct verdict *v)
 {
-    if (!f->target) {
+    if (!f->target)
         *v = (struct verdict){.kind = VERDICT_NEEDS, .needs = FACT_ADDRESS, .place = "own listeners"};
-        return RULE_ANSWERED;
-    }
-    if (!is_own(p, f->target))
+    else if (arrives(p, p->own, p->n_own, f->target))
+        *v = (struct verdict){.kind = VERDICT_DENY, .reason = END_LOOP, .place = "own listeners"};
+    else if (arrives(p, p->admin, p->n_admin, f->target))
+        *v = (struct verdict){.kind = VERDICT_DENY, .reason = END_ADDRESS_DENIED, .place = "admin"};
+    else
         return RULE_PASS;
-    *v = (struct verdict){.kind = VERDICT_DENY, .reason = END_LOOP, .place = "own listeners"};
     return RULE_ANSWERED;
 }
 

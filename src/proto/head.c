@@ -63,6 +63,7 @@ static const uint8_t slots[256] = {
     [SLOT(11, 'r', 'r')] = HDR_RETRY_AFTER,
     [SLOT(5, 'a', 'w')] = HDR_ALLOW,
     [SLOT(10, 'u', 't')] = HDR_USER_AGENT,
+    [SLOT(7, 'r', 'r')] = HDR_REFERER,
     [SLOT(6, 's', 'r')] = HDR_SERVER,
     [SLOT(17, 's', 'y')] = HDR_SEC_WEBSOCKET_KEY,
     [SLOT(20, 's', 't')] = HDR_SEC_WEBSOCKET_ACCEPT,

@@ -9,6 +9,10 @@
 
 enum { PROXY_NAME_MAX = 63 };
 
+/* How much a refusal tells: the error type · rule, place, way out · also addresses, hops, counters. DEFAULT: ALL where only this machine can be
+ * asked, OWN elsewhere. */
+enum reasons { REASONS_DEFAULT = 0, REASONS_NONE, REASONS_OWN, REASONS_ALL };
+
 struct proxy_conf {
     struct {
         uint64_t connect, head, response, idle, keepalive, tunnel, half_close, drain;
@@ -18,6 +22,9 @@ struct proxy_conf {
     } sizes;
     bool via;
     bool access_log;               /* off: no records are made */
+    bool log_begin;                /* a record when a tunnel begins, too */
+    bool log_agent;                /* some format shows User-Agent and Referer */
+    uint64_t log_every_ms;         /* a record of a living tunnel this often; 0: none */
     char name[PROXY_NAME_MAX + 1]; /* the pseudonym in Via and Proxy-Status */
 };
 

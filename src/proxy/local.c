@@ -21,6 +21,8 @@ static const char *status_reason(int status)
     switch (status) {
     case 200:
         return "OK";
+    case 202:
+        return "Accepted";
     case 400:
         return "Bad Request";
     case 403:
@@ -33,6 +35,8 @@ static const char *status_reason(int status)
         return "Request Timeout";
     case 414:
         return "URI Too Long";
+    case 422:
+        return "Unprocessable Content";
     case 431:
         return "Request Header Fields Too Large";
     case 500:
@@ -112,13 +116,24 @@ static enum body_form body_form_of(const struct head *request)
     return best;
 }
 
-/* What a body tells. All of it is text of ours, but for the target: a normalised host, which has no byte that HTML or JSON minds. */
+/* What a body tells: less with `reasons: none`, more with `all`. All of it is text of ours, but for the target, a normalised host, which has no
+ * byte that HTML or JSON minds, and the place, which names a file. Empty slices are left out. */
 struct refusal {
     int status;
+    enum reasons reasons;
     const struct end_info *end;
     const char *detail;
-    struct slice target; /* host:port; empty when there is none */
+    struct slice target;    /* host:port */
+    struct slice place;     /* of the rule that decided: file:line */
+    struct slice hint;      /* the way out */
+    struct slice addresses; /* that were tried */
 };
+
+static void json_optional(struct json *j, const char *key, struct slice value)
+{
+    if (value.n)
+        json_kstr(j, key, value);
+}
 
 static struct slice body_json(struct arena *a, const struct refusal *r)
 {
@@ -131,32 +146,90 @@ static struct slice body_json(struct arena *a, const struct refusal *r)
     json_open(&j, '{');
     json_ku64(&j, "status", (uint64_t)r->status);
     json_kstr(&j, "error", slice_str(r->end->proxy_status));
-    json_kstr(&j, "reason", slice_str(r->end->token));
-    json_kstr(&j, "detail", slice_str(r->detail));
-    if (r->target.n)
-        json_kstr(&j, "target", r->target);
+    if (r->reasons != REASONS_NONE) {
+        json_kstr(&j, "reason", slice_str(r->end->token));
+        json_kstr(&j, "detail", slice_str(r->detail));
+    }
+    json_optional(&j, "target", r->target);
+    json_optional(&j, "rule", r->place);
+    json_optional(&j, "hint", r->hint);
+    json_optional(&j, "addresses", r->addresses);
     json_close(&j, '}');
     p[j.n] = '\n';
     return slice_of(p, j.n + 1);
 }
 
+/* The bytes that HTML minds, as references. */
+static struct slice html_escape(struct arena *a, struct slice s)
+{
+    char *p = arena_alloc(a, s.n * 6 + 1);
+    size_t n = 0;
+
+    if (!p)
+        return SLICE_NONE;
+    for (size_t i = 0; i < s.n; i++) {
+        const char *ref = s.p[i] == '<' ? "&lt;" : s.p[i] == '>' ? "&gt;" : s.p[i] == '&' ? "&amp;" : s.p[i] == '"' ? "&quot;" : NULL;
+
+        if (ref) {
+            memcpy(p + n, ref, strlen(ref));
+            n += strlen(ref);
+        } else {
+            p[n++] = s.p[i];
+        }
+    }
+    return slice_of(p, n);
+}
+
+/* The lines below the sentence. */
+static struct slice html_more(struct arena *a, const struct refusal *r)
+{
+    const struct {
+        const char *name;
+        struct slice text;
+    } lines[] = {{"Decided by", r->place}, {"What helps", r->hint}, {"Tried", r->addresses}};
+    struct slice all = SLICE("");
+
+    for (size_t i = 0; i < ARRAY_LEN(lines) && all.p; i++) {
+        struct slice text = lines[i].text.n ? html_escape(a, lines[i].text) : SLICE("");
+
+        if (!text.p)
+            return SLICE_NONE;
+        if (text.n)
+            all = arena_printf(a, SLICE_FMT "<p>%s: " SLICE_FMT "</p>\n", SLICE_ARG(all), lines[i].name, SLICE_ARG(text));
+    }
+    return all;
+}
+
 static struct slice body_html(struct arena *a, const struct refusal *r)
 {
     const char *reason = status_reason(r->status);
+    struct slice more = html_more(a, r);
 
+    if (!more.p)
+        return SLICE_NONE;
+    if (r->reasons == REASONS_NONE)
+        return arena_printf(a, "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n<h1>%d %s</h1>\n", r->status,
+                            reason, r->status, reason);
     return arena_printf(a,
                         "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n"
                         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}"
-                        "</style>\n<h1>%d %s</h1>\n<p>The proxy could not pass this request on%s" SLICE_FMT ": %s.</p>\n"
+                        "</style>\n<h1>%d %s</h1>\n<p>The proxy could not pass this request on%s" SLICE_FMT ": %s.</p>\n" SLICE_FMT
                         "<p><small>ginnel: %s (%s)</small></p>\n",
                         r->status, reason, r->status, reason, r->target.n ? " to " : "", SLICE_ARG(r->target), r->detail,
-                        r->end->token, r->end->proxy_status);
+                        SLICE_ARG(more), r->end->token, r->end->proxy_status);
 }
 
 static struct slice body_text(struct arena *a, const struct refusal *r)
 {
-    return arena_printf(a, "%d %s\nThe proxy could not pass this request on%s" SLICE_FMT ": %s.\nginnel: %s (%s)\n", r->status,
-                        status_reason(r->status), r->target.n ? " to " : "", SLICE_ARG(r->target), r->detail, r->end->token,
+    if (r->reasons == REASONS_NONE)
+        return arena_printf(a, "%d %s\n", r->status, status_reason(r->status));
+    return arena_printf(a,
+                        "%d %s\nThe proxy could not pass this request on%s" SLICE_FMT ": %s.\n%s" SLICE_FMT "%s%s" SLICE_FMT
+                        "%s%s" SLICE_FMT "%sginnel: %s (%s)\n",
+                        r->status, status_reason(r->status), r->target.n ? " to " : "", SLICE_ARG(r->target), r->detail,
+                        r->place.n ? "Decided by: " : "", SLICE_ARG(r->place), r->place.n ? "\n" : "",
+                        r->hint.n ? "What helps: " : "", SLICE_ARG(r->hint), r->hint.n ? "\n" : "",
+                        r->addresses.n ? "Tried: " : "", SLICE_ARG(r->addresses), r->addresses.n ? "\n" : "", r->end->token,
                         r->end->proxy_status);
 }
 
@@ -231,18 +304,109 @@ static struct slice dns_parameter(struct xchg *x)
     return arena_printf(&x->arena, "; rcode=\"%s\"", name);
 }
 
-/* `name; error=type; details="text"` (RFC 9209 2). The name is a token; one that begins with a digit must be a string. */
-static struct slice proxy_status(struct xchg *x, const struct end_info *e, const char *detail)
+/* What a string of RFC 8941 3.3.3 may contain: quotes and backslashes escaped, everything else that is not printable ASCII replaced. */
+static struct slice sf_string(struct arena *a, struct slice s)
 {
-    const char *name = x->worker->conf->name;
+    char *p = arena_alloc(a, s.n * 2 + 1);
+    size_t n = 0;
+
+    if (!p)
+        return SLICE_NONE;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (c == '"' || c == '\\')
+            p[n++] = '\\';
+        p[n++] = c >= 0x20 && c < 0x7f ? c : '?';
+    }
+    return slice_of(p, n);
+}
+
+/* `name; error=type; details="text"` (RFC 9209 2). The name is a token; one that begins with a digit must be a string. */
+static struct slice proxy_status(struct xchg *x, const struct refusal *r)
+{
+    const char *name = x->snap->conf->name;
     bool token = (name[0] >= 'A' && name[0] <= 'Z') || (name[0] >= 'a' && name[0] <= 'z') || name[0] == '*';
     const char *q = token ? "" : "\"";
-    struct slice dns = dns_parameter(x);
+    struct slice dns = dns_parameter(x), place = sf_string(&x->arena, r->place);
 
-    if (!dns.p)
+    if (!dns.p || !place.p)
         return SLICE_NONE;
-    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"%s\"" SLICE_FMT, q, name, q, e->proxy_status, detail,
-                        SLICE_ARG(dns));
+    if (r->reasons == REASONS_NONE)
+        return arena_printf(&x->arena, "%s%s%s; error=%s", q, name, q, r->end->proxy_status);
+    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"%s%s" SLICE_FMT "%s\"" SLICE_FMT, q, name, q, r->end->proxy_status,
+                        r->detail, place.n ? " (" : "", SLICE_ARG(place), place.n ? ")" : "", SLICE_ARG(dns));
+}
+
+/* ---- what is told ---- */
+
+/* What whoever runs the proxy can do about it; NULL: nothing that a setting would help. */
+static const char *way_out(enum end_reason reason)
+{
+    switch ((unsigned)reason) {
+    case END_NOT_ADMITTED:
+        return "the operator adds the address to `clients`";
+    case END_URI_TOO_LONG:
+        return "the limit is `sizes: {line: …}`";
+    case END_HEAD_TOO_LARGE:
+        return "the limits are `sizes: {head: …, fields: …}`";
+    case END_REQUEST_TIMEOUT:
+        return "the limits are `timeouts: {head: …, idle: …}`";
+    case END_CONNECT_TIMEOUT:
+        return "the limit is `timeouts: {connect: …}`";
+    case END_UPSTREAM_TIMEOUT:
+        return "the limit is `timeouts: {response: …}`";
+    case END_NO_DESCRIPTORS:
+        return "the limit of open files (LimitNOFILE, ulimit -n) is too low";
+    default:
+        return NULL;
+    }
+}
+
+/* Where connections were tried: the addresses that policy let through. */
+static struct slice tried(struct xchg *x)
+{
+    struct slice all = SLICE("");
+
+    for (unsigned i = 0; i < x->req->n_addrs && all.p; i++) {
+        char text[ADDR_TEXT_MAX];
+
+        addr_text(&x->req->addrs[i], text);
+        all = arena_printf(&x->arena, SLICE_FMT "%s%s", SLICE_ARG(all), i ? ", " : "", text);
+    }
+    return all;
+}
+
+static struct slice target_of(struct xchg *x)
+{
+    if (!x->req->head || !x->rec.host.n)
+        return SLICE("");
+    return arena_printf(&x->arena, x->req->head->auth.kind == HOST_IPV6 ? "[" SLICE_FMT "]:%u" : SLICE_FMT ":%u",
+                        SLICE_ARG(x->rec.host), x->rec.port);
+}
+
+/* ERR_NOMEM */
+static int refusal_of(struct xchg *x, enum end_reason reason, const char *detail, struct refusal *ret_r)
+{
+    const struct end_info *e = end_info(reason);
+    struct refusal r = {.status = e->status, .reasons = x->listen->reasons, .end = e, .detail = detail ? detail : e->text};
+    const char *hint = way_out(reason);
+
+    if (r.reasons != REASONS_NONE) {
+        r.target = target_of(x);
+        if (x->req->verdict.kind == VERDICT_DENY && x->req->verdict.place)
+            r.place = slice_str(x->req->verdict.place);
+        r.hint = hint ? slice_str(hint) : SLICE_NONE;
+        if (!r.target.p)
+            return ERR_NOMEM;
+    }
+    if (r.reasons == REASONS_ALL) {
+        r.addresses = tried(x);
+        if (!r.addresses.p)
+            return ERR_NOMEM;
+    }
+    *ret_r = r;
+    return 0;
 }
 
 /* After these nothing more can be understood, or should be, on the connection. */
@@ -269,18 +433,15 @@ int local_error(struct xchg *x, enum end_reason reason, const char *detail, stru
 {
     const struct end_info *e = end_info(reason);
     enum body_form form = body_form_of(x->req->head);
-    struct refusal r = {.status = e->status, .end = e, .detail = detail ? detail : e->text, .target = SLICE("")};
+    struct refusal r;
     struct slice body;
     struct head *h;
 
-    if (x->req->head && x->rec.host.n)
-        r.target = arena_printf(&x->arena, x->req->head->auth.kind == HOST_IPV6 ? "[" SLICE_FMT "]:%u" : SLICE_FMT ":%u",
-                                SLICE_ARG(x->rec.host), x->rec.port);
-    if (!r.target.p)
+    if (refusal_of(x, reason, detail, &r) < 0)
         return ERR_NOMEM;
     body = body_make(&x->arena, form, &r);
     h = body.p ? head_new(x, e->status, body_type(form), body.n) : NULL;
-    if (!h || add(x, h, "Proxy-Status", proxy_status(x, e, r.detail)) < 0)
+    if (!h || add(x, h, "Proxy-Status", proxy_status(x, &r)) < 0)
         return ERR_NOMEM;
     if (e->status == 503 && add(x, h, "Retry-After", SLICE("1")) < 0)
         return ERR_NOMEM;
@@ -290,6 +451,37 @@ int local_error(struct xchg *x, enum end_reason reason, const char *detail, stru
     *ret_head = h;
     *ret_body = body;
     return 0;
+}
+
+/* ---- listeners that do not proxy ---- */
+
+static const char *reply_allow(const struct site_reply *r)
+{
+    return r->status == 405 ? r->allow : NULL;
+}
+
+enum xstep local_site(struct xchg *x)
+{
+    const struct head *h = x->req->head;
+    size_t query = slice_find(h->path, '?');
+    struct site_request q = {
+        .role = x->listen->role,
+        .method = h->method,
+        .path = slice_of(h->path.p, query),
+        .query = slice_skip(h->path, min_size(query + 1, h->path.n)),
+        .wants_json = body_form_of(h) == BODY_JSON,
+    };
+    struct site_reply r = {0};
+    struct head *out;
+
+    if (h->form == FORM_ABSOLUTE || h->method == METHOD_CONNECT)
+        return xchg_fail(x, END_BAD_REQUEST, "this is not the proxy's address but its administration's");
+    x->worker->site(x->worker->site_owner, &q, &r);
+    x->body = r.body;
+    out = r.status ? head_new(x, r.status, slice_str(r.type ? r.type : "text/plain; charset=utf-8"), r.n) : NULL;
+    if (!out || (reply_allow(&r) && add(x, out, "Allow", slice_str(r.allow)) < 0))
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    return xchg_reply_local(x, out, slice_of(r.body, r.n));
 }
 
 /* ---- the small site ---- */
@@ -315,7 +507,7 @@ static enum xstep who_am_i(struct xchg *x)
     json_open(&j, '{');
     json_kstr(&j, "proxy", SLICE("ginnel"));
     json_kstr(&j, "version", SLICE(GINNEL_VERSION));
-    json_kstr(&j, "name", slice_str(x->worker->conf->name));
+    json_kstr(&j, "name", slice_str(x->snap->conf->name));
     json_kstr(&j, "client_address", slice_str(addr));
     json_ku64(&j, "client_port", addr_port(&x->session->client));
     json_close(&j, '}');

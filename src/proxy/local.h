@@ -11,6 +11,9 @@
 /* A request that is not forwarded but answered here: STEP_REPLY. STEP_COUNT: forward it. */
 enum xstep local_answer(struct xchg *x);
 
+/* A request on a listener of role admin or control: STEP_REPLY. */
+enum xstep local_site(struct xchg *x);
+
 /* The answer that tells why: status, Proxy-Status, body by Accept. ERR_NOMEM. */
 int local_error(struct xchg *x, enum end_reason reason, const char *detail, struct head **ret_head, struct slice *ret_body) MUST_USE;
 

@@ -20,11 +20,21 @@ static void session_free(struct grave *g)
     mem_free(s);
 }
 
+/* Which phase of a graceful stop it was that ended it (U58). */
+static enum counter session_drain_counter(const struct session *s, bool reset)
+{
+    if (reset || s->cut)
+        return COUNTER_DRAIN_CUT;
+    return s->was_idle ? COUNTER_DRAIN_IDLE : COUNTER_DRAIN_FINISHED;
+}
+
 static void session_end(struct session *s, bool reset)
 {
     struct worker *w = s->worker;
 
     CHECK(!s->xchg && s->state != SESSION_DEAD);
+    if (w->phase != WORKER_RUN)
+        stats_add(&w->stats, session_drain_counter(s, reset), 1);
     s->state = SESSION_DEAD;
     mux_close(&s->mux, reset);
     if (reset)
@@ -101,7 +111,7 @@ static void session_idle(struct session *s)
 {
     if (!s->idle) {
         s->idle = true;
-        session_deadline(s, s->worker->conf->timeouts.keepalive);
+        session_deadline(s, s->worker->snap->conf->timeouts.keepalive);
     }
     if (s->worker->phase != WORKER_RUN || session_late(s))
         session_end(s, false);
@@ -119,7 +129,7 @@ static void session_serve(struct session *s)
         if (!s->xchg && session_late(s))
             session_end(s, true);
         else if (!s->xchg && !s->deadline_ms)
-            session_deadline(s, s->worker->conf->timeouts.idle);
+            session_deadline(s, s->worker->snap->conf->timeouts.idle);
         else if (s->xchg)
             s->deadline_ms = 0;
         return;
@@ -161,6 +171,17 @@ static bool session_speaks_http(struct session *s, unsigned char first)
     return false;
 }
 
+/* While draining: its request may be on the way, but it is not waited for as long as otherwise. */
+static void session_hurry(struct session *s)
+{
+    uint64_t until_ms = s->since_ms + SESSION_FRESH_MS;
+
+    if (until_ms < s->deadline_ms) {
+        s->deadline_ms = until_ms;
+        timer_set_at(&s->timer, until_ms);
+    }
+}
+
 static void session_greet(struct session *s)
 {
     struct worker *w = s->worker;
@@ -170,7 +191,9 @@ static void session_greet(struct session *s)
     case IO_OK:
         break;
     case IO_AGAIN:
-        if (session_late(s) || w->phase != WORKER_RUN)
+        if (w->phase != WORKER_RUN)
+            session_hurry(s);
+        if (session_late(s))
             session_end(s, false);
         return;
     case IO_EOF:
@@ -222,7 +245,23 @@ static void session_run(struct task *t, unsigned bits)
     UNREACHABLE();
 }
 
-int session_start(struct worker *w, struct conn **conn, const struct addr *client)
+const struct snapshot_listen *session_listen(struct session *s, const struct snapshot *snap)
+{
+    static const struct snapshot_listen gone[] = {
+        [LISTEN_PROXY] = {.role = LISTEN_PROXY, .name = "removed", .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
+        [LISTEN_ADMIN] = {.role = LISTEN_ADMIN, .name = "removed", .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
+        [LISTEN_CONTROL] = {.role = LISTEN_CONTROL, .name = "removed", .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
+    };
+    const struct snapshot_listen *l = snapshot_listen_find(snap, s->listen_id);
+
+    if (l)
+        return l;
+    if (s->mux)
+        s->mux->drain = true;
+    return &gone[s->role];
+}
+
+int session_start(struct worker *w, struct conn **conn, const struct addr *client, unsigned listen_id, enum listen_role role)
 {
     struct session *s = mem_zalloc(sizeof(*s));
 
@@ -232,17 +271,21 @@ int session_start(struct worker *w, struct conn **conn, const struct addr *clien
     s->worker = w;
     s->conn = *conn;
     s->client = *client;
+    s->listen_id = listen_id;
+    s->role = role;
+    s->since_ms = w->loop.now_ms;
     task_init(&s->task, &w->loop, "session", session_run);
     timer_init(&s->timer, &s->task);
     s->conn->task = &s->task;
     list_push(&w->sessions, &s->link);
-    session_deadline(s, w->conf->timeouts.head);
+    session_deadline(s, w->snap->conf->timeouts.head);
     *conn = NULL;
     return 0;
 }
 
 void session_drain(struct session *s)
 {
+    s->was_idle = !s->xchg;
     if (s->mux)
         s->mux->drain = true;
     task_wake(s->xchg ? &s->xchg->task : &s->task, TASK_TIMER);

@@ -8,11 +8,14 @@
 #include "io/addr.h"
 #include "io/conn.h"
 #include "mux/mux.h"
+#include "proxy/snapshot.h"
 
 struct worker;
 struct xchg;
 
 enum session_state { SESSION_GREET = 0, SESSION_SERVE, SESSION_LINGER, SESSION_DEAD };
+/* FRESH: how long one that has just connected has for its first byte when draining begins. */
+enum { SESSION_FRESH_MS = 500 };
 enum { SESSION_LINGER_QUIET_MS = 2000, SESSION_LINGER_MS = 30000 };
 
 struct session {
@@ -26,8 +29,13 @@ struct session {
     struct mux *mux;
     struct xchg *xchg; /* the exchange that is running, if any */
     struct addr client;
+    unsigned listen_id; /* where it came in */
+    enum listen_role role;
     uint64_t deadline_ms;    /* of the state; 0: none runs */
     uint64_t linger_until_ms;
+    uint64_t since_ms; /* loop time */
+    bool was_idle; /* when draining began */
+    bool cut;      /* its exchange did not end by itself */
     bool idle; /* SERVE: between requests, the keep-alive deadline runs */
     struct grave grave;
 };
@@ -35,7 +43,9 @@ struct session {
 #define SESSION_MAGIC 0x5e5510a1u
 
 /* Takes *conn (then NULL). ERR_NOMEM: the conn is still the caller's. */
-int session_start(struct worker *w, struct conn **conn, const struct addr *client) MUST_USE;
+int session_start(struct worker *w, struct conn **conn, const struct addr *client, unsigned listen_id, enum listen_role role) MUST_USE;
+/* What its listener says in this snapshot. Of a listener that is gone: POLICY_CLIENTS_GONE, and each answer is the session's last. */
+const struct snapshot_listen *session_listen(struct session *s, const struct snapshot *snap);
 /* The worker began to drain: idle ones end, others are told that each answer is the last. */
 void session_drain(struct session *s);
 /* Ends now, with RST. */

@@ -14,10 +14,25 @@ enum counter {
     COUNTER_COUNT
 };
 
+/* What is measured: from the first byte of a request to the end of its answer, and to the first byte of an origin's answer. Not of tunnels. */
+enum stats_time { STATS_REQUEST = 0, STATS_FIRST_BYTE, STATS_TIMES };
+enum { STATS_BOUNDS = 13 };
+
+/* n[i]: how many took at most stats_bounds_us[i] and more than the bound before; the last has no bound. */
+struct stats_histogram {
+    _Atomic uint64_t n[STATS_BOUNDS + 1];
+    _Atomic uint64_t sum_us;
+};
+extern const uint32_t stats_bounds_us[STATS_BOUNDS]; /* rising */
+
 struct stats {
     _Atomic uint64_t v[COUNTER_COUNT];
     _Atomic uint64_t ends[END_COUNT]; /* exchanges by end reason */
+    struct stats_histogram times[STATS_TIMES];
 };
+
+/* On the worker's thread. */
+void stats_time(struct stats *s, enum stats_time which, uint64_t us);
 
 static inline void stats_add(struct stats *s, enum counter c, uint64_t n)
 {

@@ -78,7 +78,7 @@ static int begin_race(struct xchg *x)
     struct connect_opts o = {
         .addrs = q->addrs,
         .n = q->n_addrs,
-        .timeout_ms = w->conf->timeouts.connect,
+        .timeout_ms = x->snap->conf->timeouts.connect,
         .task = &x->task,
     };
 
@@ -127,8 +127,8 @@ static enum xstep nothing_connects(struct xchg *x, int error)
 {
     penalise(x, NULL);
     /* What was left of the addresses failed; that the others were refused is the better explanation. */
-    if (x->req->dropped != END_NONE)
-        return xchg_fail(x, x->req->dropped, xchg_refusal_text(x->req->dropped));
+    if (x->req->dropped.kind == VERDICT_DENY)
+        return step_policy_refuse(x, &x->req->dropped);
     return xchg_fail(x, reason_of(error), NULL);
 }
 
@@ -159,5 +159,5 @@ enum xstep step_dial(struct xchg *x)
     if (x->expired)
         return xchg_fail(x, x->deadline_reason, NULL);
     /* The race keeps its own time; this deadline is behind it. */
-    return xchg_wait_until(x, q->phase_us / 1000 + x->worker->conf->timeouts.connect + 1000, END_CONNECT_TIMEOUT);
+    return xchg_wait_until(x, q->phase_us / 1000 + x->snap->conf->timeouts.connect + 1000, END_CONNECT_TIMEOUT);
 }

@@ -11,6 +11,20 @@ static struct slice path_without_query(struct slice path)
     return slice_of(path.p, min_size(slice_find(path, '?'), ACCESS_PATH_MAX));
 }
 
+static struct slice field_value(const struct head *h, enum hdr id)
+{
+    const struct field *f = hdrs_find(&h->fields, id);
+
+    return f ? slice_of(f->value.p, min_size(f->value.n, ACCESS_AGENT_MAX)) : SLICE_NONE;
+}
+
+static void note_agent(struct access_record *r, const struct head *h)
+{
+    r->agent = field_value(h, HDR_USER_AGENT);
+    r->referer = field_value(h, HDR_REFERER);
+    r->referer.n = min_size(slice_find(r->referer, '?'), slice_find(r->referer, '#'));
+}
+
 static void note(struct xchg *x, const struct head *h)
 {
     struct access_record *r = &x->rec;
@@ -25,6 +39,12 @@ static void note(struct xchg *x, const struct head *h)
     if (!x->req->port)
         x->req->port = h->scheme == SCHEME_HTTPS ? 443 : 80;
     r->port = h->auth.host.n ? x->req->port : 0;
+    r->scheme = h->method == METHOD_CONNECT ? MATCH_CONNECT
+                : h->scheme == SCHEME_HTTPS ? MATCH_HTTPS
+                : h->scheme == SCHEME_HTTP  ? MATCH_HTTP
+                                            : 0;
+    if (x->snap->conf->log_agent)
+        note_agent(r, h);
 }
 
 /* A message of ours comes round again (C38). Via is a list: received-protocol and received-by, blanks between. */
@@ -50,7 +70,7 @@ static bool went_through_here(const struct head *h, struct slice name)
 
 enum xstep step_head(struct xchg *x)
 {
-    const struct proxy_conf *c = x->worker->conf;
+    const struct proxy_conf *c = x->snap->conf;
     struct head *h = NULL;
 
     switch (stream_recv_head(x->client, &x->arena, &h)) {

@@ -18,6 +18,13 @@ static void xchg_free(struct grave *g)
     mem_free(x);
 }
 
+static void count_times(struct stats *st, const struct access_record *r, uint64_t now_us)
+{
+    stats_time(st, STATS_REQUEST, now_us - r->start_us);
+    if (r->peer.sa.sa_family != AF_UNSPEC && r->first_byte_us)
+        stats_time(st, STATS_FIRST_BYTE, r->first_byte_us);
+}
+
 static void count(struct xchg *x)
 {
     struct stats *st = &x->worker->stats;
@@ -26,26 +33,19 @@ static void count(struct xchg *x)
     stats_add(st, COUNTER_BYTES_UP, x->rec.bytes_up);
     stats_add(st, COUNTER_BYTES_DOWN, x->rec.bytes_down);
     stats_end(st, x->rec.end);
+    if (x->tunnel)
+        stats_add(st, COUNTER_TUNNELS_ENDED, 1);
+    else
+        count_times(st, &x->rec, x->worker->loop.now_us);
     if (x->rec.end == END_NO_MEMORY)
         stats_add(st, COUNTER_NO_MEMORY, 1);
 }
 
-static void record(struct xchg *x)
-{
-    struct worker *w = x->worker;
-
-    if (!w->shard)
-        return;
-    if (!access_put(w->shard, &x->rec, w->loop.now_us))
-        stats_add(&w->stats, COUNTER_LOG_DROPPED, 1);
-}
-
 enum xstep step_log(struct xchg *x)
 {
+    xchg_record(x, ACCESS_END);
     x->rec.bytes_up += x->relay.up.bytes;
     x->rec.bytes_down = x->relay.down.bytes;
-    if (!x->silent)
-        record(x);
     count(x);
     relay_stop(&x->relay, &x->worker->loop);
     xchg_drop_upstream(x);
@@ -54,7 +54,9 @@ enum xstep step_log(struct xchg *x)
     timer_stop(&x->timer);
     task_cancel(&x->task);
     x->session->xchg = NULL;
+    x->session->cut |= x->rec.end == END_DRAINED;
     stream_release(&x->client);
+    xchg_end(x);
     x->grave.free = xchg_free;
     loop_bury(&x->worker->loop, &x->grave);
     return STEP_END;

@@ -7,11 +7,14 @@
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
-const char *xchg_refusal_text(enum end_reason reason)
+/* What failed, and the way out. */
+static const char *refusal_text(enum end_reason reason)
 {
     switch ((unsigned)reason) {
     case END_LOOP:
         return "the target is this proxy itself";
+    case END_ADDRESS_DENIED:
+        return "the target is an address of this proxy's own administration";
     case END_NOT_ADMITTED:
         return "this client address is not among `clients`";
     default:
@@ -19,19 +22,28 @@ const char *xchg_refusal_text(enum end_reason reason)
     }
 }
 
-static enum xstep refuse(struct xchg *x, const struct verdict *v)
+enum xstep step_policy_refuse(struct xchg *x, const struct verdict *v)
 {
-    return xchg_fail(x, v->reason, xchg_refusal_text(v->reason));
+    x->req->verdict = *v;
+    x->rec.rule = v->place ? slice_str(v->place) : SLICE_NONE;
+    return xchg_fail(x, v->reason, refusal_text(v->reason));
+}
+
+static struct facts facts_of(const struct xchg *x)
+{
+    return (struct facts){.client = &x->session->client, .clients = x->listen->clients};
 }
 
 static enum xstep judge_request(struct xchg *x)
 {
-    struct facts f = {.client = &x->session->client};
+    struct facts f = facts_of(x);
     enum xstep local;
 
-    x->req->verdict = policy_judge(x->worker->policy, &f, 0);
+    if (x->listen->role != LISTEN_PROXY)
+        return local_site(x);
+    x->req->verdict = policy_judge(x->snap->policy, &f, 0);
     if (x->req->verdict.kind == VERDICT_DENY)
-        return refuse(x, &x->req->verdict);
+        return step_policy_refuse(x, &x->req->verdict);
     local = local_answer(x);
     return local == STEP_COUNT ? STEP_RESOLVE : local;
 }
@@ -44,18 +56,19 @@ static enum xstep judge_addresses(struct xchg *x)
     q->n_addrs = 0;
     for (unsigned i = 0; i < q->answer.n && q->n_addrs < CONNECT_MAX_ADDRS; i++) {
         struct addr a = q->answer.addrs[i];
-        struct facts f = {.client = &x->session->client, .target = &a};
+        struct facts f = facts_of(x);
 
+        f.target = &a;
         addr_set_port(&a, q->port);
         if (first.kind == VERDICT_NEEDS)
-            v = policy_judge(x->worker->policy, &f, first.rule);
+            v = policy_judge(x->snap->policy, &f, first.rule);
         if (v.kind == VERDICT_ALLOW)
             q->addrs[q->n_addrs++] = a;
-        else if (q->dropped == END_NONE)
-            q->dropped = v.reason;
+        else if (q->dropped.kind == VERDICT_ALLOW)
+            q->dropped = v;
     }
     if (!q->n_addrs)
-        return xchg_fail(x, q->dropped, xchg_refusal_text(q->dropped));
+        return step_policy_refuse(x, &q->dropped);
     q->verdict = v.kind == VERDICT_ALLOW ? v : (struct verdict){.kind = VERDICT_ALLOW};
     return STEP_DIAL;
 }

@@ -25,22 +25,35 @@ static enum xstep broke(struct xchg *x, const struct stream *s, enum end_reason 
 static enum xstep tunnel_wait(struct xchg *x)
 {
     const struct relay *r = &x->relay;
-    const struct proxy_conf *c = x->worker->conf;
+    uint64_t at_ms;
 
     if (r->state == RELAY_CUT)
         return xchg_wait_until(x, r->cut_until_ms, END_CLIENT_RESET);
     /* A reset behind a sink that does not read: see relay_reset_unmet. */
     if (stream_broken(x->client) || stream_broken(x->upstream))
         return xchg_wait_until(x, r->active_ms + RELAY_CUT_MS, END_UPSTREAM_RESET);
-    if (relay_half_closed(r))
-        return xchg_wait_until(x, r->active_ms + c->timeouts.half_close, END_HALF_CLOSE_TIMEOUT);
-    return xchg_wait_until(x, r->active_ms + c->timeouts.tunnel, END_TUNNEL_TIMEOUT);
+    at_ms = r->active_ms + (relay_half_closed(r) ? x->times.half_close_ms : x->times.idle_ms);
+    if (x->times.log_every_ms)
+        at_ms = at_ms < x->log_at_ms ? at_ms : x->log_at_ms;
+    return xchg_wait_until(x, at_ms, relay_half_closed(r) ? END_HALF_CLOSE_TIMEOUT : END_TUNNEL_TIMEOUT);
+}
+
+/* A long tunnel tells that it lives (U61). */
+static void tunnel_log(struct xchg *x)
+{
+    uint64_t now_ms = x->worker->loop.now_ms;
+
+    if (!x->times.log_every_ms || now_ms < x->log_at_ms)
+        return;
+    x->log_at_ms = now_ms + x->times.log_every_ms;
+    xchg_record(x, ACCESS_STILL);
 }
 
 static enum xstep tunnel_run(struct xchg *x)
 {
     struct relay *r = &x->relay;
 
+    tunnel_log(x);
     switch (relay_run(r, &x->worker->loop, x->client, x->upstream)) {
     case RELAY_MORE:
         return xchg_yield(x);
@@ -107,7 +120,7 @@ static enum xstep message_run(struct xchg *x)
         return broke(x, x->client, END_CLIENT_RESET);
     if (up == PUMP_MORE)
         return xchg_yield(x);
-    xchg_wait_until(x, r->active_ms + x->worker->conf->timeouts.idle, END_IDLE_TIMEOUT);
+    xchg_wait_until(x, r->active_ms + x->times.idle_ms, END_IDLE_TIMEOUT);
     if (x->expired && loop->now_ms >= x->deadline_ms)
         return xchg_abort(x, x->deadline_reason, NULL);
     x->expired = false;

@@ -11,12 +11,16 @@
 
 static enum xstep tunnel_begins(struct xchg *x)
 {
+    bool log_begin = x->snap->conf->log_begin;
+
     x->tunnel = true;
     stats_add(&x->worker->stats, COUNTER_TUNNELS, 1);
     if (stream_tunnel(x->client) < 0 || (!x->upstream->tunnel && stream_tunnel(x->upstream) < 0))
         return xchg_abort(x, END_INTERNAL, NULL);
-    if (xchg_shed(x) < 0)
+    if (xchg_shed(x) < 0 || xchg_leave_snapshot(x) < 0)
         return xchg_abort(x, END_NO_MEMORY, NULL);
+    if (log_begin)
+        xchg_record(x, ACCESS_BEGIN);
     pump_start(&x->relay.up, NULL);
     pump_start(&x->relay.down, NULL);
     x->relay.active_ms = x->worker->loop.now_ms;
@@ -106,6 +110,14 @@ static enum xstep interim(struct xchg *x, struct head *h)
     return STEP_REPLY;
 }
 
+static void note_type(struct xchg *x, const struct head *h)
+{
+    const struct field *f = hdrs_find(&h->fields, HDR_CONTENT_TYPE);
+
+    if (f && !x->req->local)
+        x->rec.type = slice_of(f->value.p, min_size(f->value.n, ACCESS_TYPE_MAX));
+}
+
 static enum xstep final(struct xchg *x, struct head *h)
 {
     bool content = x->upstream->rx == STREAM_BODY;
@@ -122,6 +134,9 @@ static enum xstep final(struct xchg *x, struct head *h)
     if (x->client->tx == STREAM_END)
         x->relay.down.state = PUMP_FLUSH;
     x->relay.active_ms = x->worker->loop.now_ms;
+    note_type(x, h);
+    if (xchg_leave_snapshot(x) < 0)
+        return xchg_abort(x, END_NO_MEMORY, NULL);
     return STEP_RELAY;
 }
 
@@ -165,7 +180,7 @@ static bool client_is_awaited(const struct xchg *x)
 
 static enum xstep wait_for_answer(struct xchg *x, enum pump_result up)
 {
-    const struct proxy_conf *c = x->worker->conf;
+    const struct proxy_conf *c = x->snap->conf;
 
     if (up == PUMP_MORE)
         return xchg_yield(x);

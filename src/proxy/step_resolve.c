@@ -64,5 +64,5 @@ enum xstep step_resolve(struct xchg *x)
     if (q->resolve.done)
         return answered(x);
     /* The resolver has a deadline of its own; this one is behind it in case it is mistaken. */
-    return xchg_wait_until(x, q->phase_us / 1000 + w->conf->timeouts.connect + 5000, END_DNS_TIMEOUT);
+    return xchg_wait_until(x, q->phase_us / 1000 + x->snap->conf->timeouts.connect + 5000, END_DNS_TIMEOUT);
 }

@@ -119,6 +119,11 @@ struct upstream *upstream_new(struct loop *loop)
     return u;
 }
 
+unsigned upstream_count(const struct upstream *u)
+{
+    return u->n;
+}
+
 void upstream_close_idle(struct upstream *u)
 {
     LIST_EACH(it, &u->age)

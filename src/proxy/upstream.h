@@ -18,6 +18,7 @@ enum { UPSTREAM_MAX = 1024, UPSTREAM_PER_KEY = 64, UPSTREAM_IDLE_MS = 30000, UPS
 struct upstream *upstream_new(struct loop *loop) MUST_USE;
 void upstream_free(struct upstream *u); /* closes all */
 void upstream_close_idle(struct upstream *u);
+unsigned upstream_count(const struct upstream *u); /* how many are kept */
 
 /* The most recently used connection to that host and port whose address is among addrs and that has been idle for at most
  * max_idle_ms. NULL: none. The mux is the caller's then. */

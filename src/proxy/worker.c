@@ -15,9 +15,9 @@
 
 /* ---- connections ---- */
 
-void worker_take(struct worker *w, struct conn *conn, const struct addr *peer)
+void worker_take(struct worker *w, struct conn *conn, const struct addr *peer, unsigned listen_id, enum listen_role role)
 {
-    if (session_start(w, &conn, peer) < 0) {
+    if (session_start(w, &conn, peer, listen_id, role) < 0) {
         stats_add(&w->stats, COUNTER_NO_MEMORY, 1);
         conn_reset(&conn);
         return;
@@ -26,7 +26,7 @@ void worker_take(struct worker *w, struct conn *conn, const struct addr *peer)
     stats_add(&w->stats, COUNTER_SESSIONS, 1);
 }
 
-static void worker_take_fd(struct worker *w, int fd, const struct addr *peer)
+static void worker_take_fd(struct worker *w, int fd, const struct addr *peer, unsigned listen_id, enum listen_role role)
 {
     struct conn *conn;
     int r = conn_tcp_new(&w->loop, fd, false, &conn);
@@ -36,13 +36,14 @@ static void worker_take_fd(struct worker *w, int fd, const struct addr *peer)
         close(fd);
         return;
     }
-    worker_take(w, conn, peer);
+    worker_take(w, conn, peer, listen_id, role);
 }
 
 struct handover {
     struct msg msg;
     struct worker *to;
     struct addr peer;
+    unsigned listen_id;
     int fd;
 };
 
@@ -51,8 +52,8 @@ static void handover_run(struct msg *m, struct loop *loop)
     struct handover *h = CONTAINER_OF(m, struct handover, msg);
 
     UNUSED(loop);
-    if (h->to->phase == WORKER_RUN)
-        worker_take_fd(h->to, h->fd, &h->peer);
+    if (h->to->phase != WORKER_STOPPED)
+        worker_take_fd(h->to, h->fd, &h->peer, h->listen_id, LISTEN_PROXY);
     else
         close(h->fd);
     mem_free(h);
@@ -61,6 +62,13 @@ static void handover_run(struct msg *m, struct loop *loop)
 static unsigned worker_load(const struct worker *w)
 {
     return atomic_load_explicit(&w->load, memory_order_relaxed);
+}
+
+/* One that has not applied the last change yet may not know the listener. */
+static bool worker_may_take(const struct worker *w, const struct worker *other)
+{
+    return !atomic_load_explicit(&other->leaving, memory_order_relaxed) &&
+           atomic_load_explicit(&other->generation, memory_order_acquire) >= w->snap->generation;
 }
 
 /* The least loaded, when it is clearly less loaded than this one: by two, and by an eighth. */
@@ -72,7 +80,7 @@ static struct worker *worker_choose(struct worker *w)
     for (unsigned i = 0; i < w->n_peers; i++) {
         unsigned load = worker_load(w->peers[i]);
 
-        if (load < least && !atomic_load_explicit(&w->peers[i]->leaving, memory_order_relaxed)) {
+        if (load < least && worker_may_take(w, w->peers[i])) {
             least = load;
             best = w->peers[i];
         }
@@ -80,67 +88,264 @@ static struct worker *worker_choose(struct worker *w)
     return mine > least + 1 + least / 8 ? best : w;
 }
 
-static void worker_accepted(void *owner, int fd, const struct addr *peer)
+static bool worker_hand_over(struct worker *w, struct worker *to, int fd, const struct addr *peer, unsigned listen_id)
 {
-    struct worker *w = OBJ_CAST(struct worker, owner, WORKER_MAGIC);
-    struct worker *to = worker_choose(w);
-    struct handover *h;
+    struct handover *h = mem_alloc(sizeof(*h));
 
-    if (to == w) {
-        worker_take_fd(w, fd, peer);
-        return;
+    if (!h)
+        return false;
+    *h = (struct handover){.msg = {.run = handover_run}, .to = to, .peer = *peer, .listen_id = listen_id, .fd = fd};
+    if (loop_post(&to->loop, &h->msg)) {
+        stats_add(&w->stats, COUNTER_HANDED_OVER, 1);
+        return true;
     }
-    h = mem_alloc(sizeof(*h));
-    if (h) {
-        *h = (struct handover){.msg = {.run = handover_run}, .to = to, .peer = *peer, .fd = fd};
-        if (loop_post(&to->loop, &h->msg)) {
-            stats_add(&w->stats, COUNTER_HANDED_OVER, 1);
-            return;
-        }
-        mem_free(h);
-    }
-    worker_take_fd(w, fd, peer);
+    mem_free(h);
+    return false;
 }
 
-_Static_assert(sizeof(((struct worker *)0)->busy_reply) == LOCAL_BUSY_MAX, "room for the reply");
-
-int worker_listen(struct worker *w, int fd)
+/* Only the operator speaks to the control socket, whatever the modes of its folder say. */
+static bool peer_is_operator(int fd)
 {
-    struct listener_opts o = {
-        .fd = fd,
-        .accept = worker_accepted,
-        .owner = w,
-        .busy_reply = slice_of(w->busy_reply, local_busy_reply(w->conf->name, w->busy_reply)),
-    };
+    struct ucred cred;
+    socklen_t n = sizeof(cred);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n))
+        return false;
+    if (cred.uid == 0 || cred.uid == geteuid())
+        return true;
+    log_limited(LOG_WARN, 1, "control: uid %u (process %d) was turned away", (unsigned)cred.uid, (int)cred.pid);
+    return false;
+}
+
+static void worker_accepted(void *owner, int fd, const struct addr *peer)
+{
+    struct worker_listener *l = owner;
+    struct worker *w = l->worker, *to = l->role == LISTEN_PROXY && w->phase == WORKER_RUN ? worker_choose(w) : w;
+
+    OBJ_CHECK(w, WORKER_MAGIC);
+    if (l->role == LISTEN_CONTROL && !peer_is_operator(fd)) {
+        close(fd);
+        return;
+    }
+    if (to == w || !worker_hand_over(w, to, fd, peer, l->id))
+        worker_take_fd(w, fd, peer, l->id, l->role);
+}
+
+_Static_assert(sizeof(((struct worker *)0)->busy_text) == LOCAL_BUSY_MAX, "room for the reply");
+
+static struct worker_listener *worker_find_listener(struct worker *w, unsigned id)
+{
+    for (unsigned i = 0; i < WORKER_LISTENERS_MAX; i++)
+        if (w->listeners[i].id == id)
+            return &w->listeners[i];
+    return NULL;
+}
+
+static int worker_watch_listener(struct worker *w, struct worker_listener *l)
+{
+    struct listener_opts o = {.fd = l->fd, .accept = worker_accepted, .owner = l, .busy_reply = &w->busy_reply};
+
+    return listener_start(&w->loop, &o, &l->listener);
+}
+
+int worker_listen(struct worker *w, int fd, unsigned id, enum listen_role role)
+{
+    struct worker_listener *l = worker_find_listener(w, 0);
     int r;
 
-    if (w->n_listeners == WORKER_LISTENERS_MAX)
+    if (!l)
         return ERR_LIMIT;
-    r = listener_start(&w->loop, &o, &w->listeners[w->n_listeners]);
+    *l = (struct worker_listener){.worker = w, .role = role, .fd = fd};
+    r = worker_watch_listener(w, l);
     if (r == 0)
-        w->n_listeners++;
+        l->id = id;
     return r;
+}
+
+void worker_listen_later(struct worker *w, int fd, unsigned id, enum listen_role role)
+{
+    struct worker_listener *l = worker_find_listener(w, 0);
+
+    CHECK(l);
+    *l = (struct worker_listener){.worker = w, .id = id, .role = role, .fd = fd};
+    task_wake(&w->chores, TASK_TIMER);
+}
+
+static void worker_close_listener(struct worker_listener *l)
+{
+    listener_stop(&l->listener);
+    l->id = 0;
+}
+
+void worker_unlisten(struct worker *w, unsigned id)
+{
+    struct worker_listener *l = id ? worker_find_listener(w, id) : NULL;
+
+    if (!l)
+        return;
+    if (l->listener)
+        listener_drain(l->listener);
+    worker_close_listener(l);
+}
+
+/* ---- snapshots ---- */
+
+enum { WORKER_CHORES_MS = 1000 };
+
+/* True: it still has lookups under way. */
+static bool worker_keep_resolver(struct worker *w)
+{
+    if (!w->old_resolver)
+        return false;
+    if (!resolver_idle(w->old_resolver))
+        return true;
+    resolver_free(w->old_resolver);
+    w->old_resolver = NULL;
+    return false;
+}
+
+/* A listener came with a reload, and there was no memory or no watch for it: it is in the configuration, and so it has to come. */
+static bool worker_retry_listeners(struct worker *w)
+{
+    bool again = false;
+
+    for (unsigned i = 0; i < WORKER_LISTENERS_MAX && w->phase == WORKER_RUN; i++) {
+        struct worker_listener *l = &w->listeners[i];
+        int r = l->id && !l->listener ? worker_watch_listener(w, l) : 0;
+
+        if (r < 0) {
+            log_limited(LOG_ERROR, 1, "worker %u cannot accept from a new listener yet: %s", w->id, err_text(r));
+            again = true;
+        }
+    }
+    return again;
+}
+
+static void worker_chores(struct task *t, unsigned bits)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, chores);
+    bool again = worker_keep_resolver(w);
+
+    UNUSED(bits);
+    again |= worker_retry_listeners(w);
+    if (again)
+        timer_set(&w->chores_timer, WORKER_CHORES_MS);
+}
+
+/* Lookups that run end in the old resolver. A third one, while that is not idle, has to wait for the next reload: it is a question of
+ * seconds, and the old settings are no worse than they were. */
+static void worker_new_resolver(struct worker *w, const struct resolve_conf *c)
+{
+    struct resolver *fresh;
+
+    if (!w->board || (w->resolver && resolver_same(w->resolver, c)))
+        return;
+    if (w->old_resolver || resolver_new(&w->loop, w->board, w->helpers, c, &fresh) < 0) {
+        log_warn("worker %u keeps its resolver settings: %s", w->id, w->old_resolver ? "it is still changing them" : "out of memory");
+        return;
+    }
+    w->old_resolver = w->resolver;
+    w->resolver = fresh;
+    task_wake(&w->chores, TASK_TIMER);
+}
+
+void worker_use(struct worker *w, struct snapshot *snap)
+{
+    struct snapshot *old = w->snap;
+    const struct proxy_conf *c = snap->conf;
+
+    snapshot_borrow(snap, w->id);
+    w->snap = snap;
+    atomic_store_explicit(&w->generation, snap->generation, memory_order_release);
+    w->limits = (struct h1_limits){.line = c->sizes.line, .head = c->sizes.head, .fields = c->sizes.fields};
+    w->busy_reply = slice_of(w->busy_text, local_busy_reply(c->name, w->busy_text));
+    if (!old)
+        return;
+    worker_new_resolver(w, snap->resolve);
+    snapshot_return(old, w->id);
+}
+
+static void worker_apply(struct worker *w, const struct worker_change *c)
+{
+    worker_use(w, c->snap);
+    for (unsigned i = 0; i < c->n_remove; i++)
+        worker_unlisten(w, c->remove[i]);
+    for (unsigned i = 0; i < c->n_add && w->phase == WORKER_RUN; i++)
+        worker_listen_later(w, c->add[i].fd, c->add[i].id, c->add[i].role);
+    worker_chores(&w->chores, 0);
+}
+
+static void change_run(struct msg *m, struct loop *loop)
+{
+    struct worker *w = CONTAINER_OF(m, struct worker, change_msg);
+    struct worker_change *c = w->change;
+    void (*done)(struct worker_change *) = c->done;
+
+    UNUSED(loop);
+    w->change = NULL;
+    worker_apply(w, c);
+    /* With the last one the change is the house's again, which may begin another one in it. */
+    if (atomic_fetch_sub(&c->left, 1) == 1)
+        done(c);
+}
+
+void worker_post_change(struct worker *w, struct worker_change *c)
+{
+    w->change = c;
+    w->change_msg.run = change_run;
+    while (!loop_post(&w->loop, &w->change_msg))
+        sched_yield();
 }
 
 /* ---- the end ---- */
 
 enum { WORKER_CUT_MS = 1000 }; /* after the deadline: time for the last answers */
 
+/* Nobody can hand a connection over any more. What was handed over before lies in the inbox. */
+static bool worker_peers_deaf(const struct worker *w)
+{
+    for (unsigned i = 0; i < w->n_peers; i++)
+        if (!atomic_load(&w->peers[i]->deaf))
+            return false;
+    return true;
+}
+
+/* False: somebody may still come, or is on the way out. */
+static bool worker_empty(struct worker *w)
+{
+    if (!list_empty(&w->sessions))
+        return false;
+    /* Sockets whose last bytes are leaving before their RST have a second. */
+    if (!list_empty(&w->loop.resets) || !worker_peers_deaf(w)) {
+        w->looked = false;
+        timer_set(&w->drain_timer, CONN_RESET_POLL_MS);
+        return false;
+    }
+    /* The inbox is read once more after the peers were seen to be deaf. */
+    if (!w->looked) {
+        w->looked = true;
+        task_wake(&w->idle_task, TASK_GONE);
+        return false;
+    }
+    return true;
+}
+
 static void worker_maybe_stop(struct task *t, unsigned bits)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, idle_task);
+    uint64_t cut_ms = w->drain_until_ms == UINT64_MAX ? UINT64_MAX : w->drain_until_ms + WORKER_CUT_MS;
 
-    /* Past their deadline the exchanges have ended themselves; what still lingers is cut. */
-    if ((bits & TASK_TIMER) && w->phase == WORKER_DRAIN)
-        worker_cut(w);
-    if (w->phase != WORKER_DRAIN || !list_empty(&w->sessions))
+    UNUSED(bits);
+    if (w->phase != WORKER_DRAIN)
         return;
-    if (!list_empty(&w->loop.resets)) {
-        /* Sockets whose last bytes are leaving before their RST; they have a second. */
-        timer_set(&w->drain_timer, CONN_RESET_POLL_MS);
-    } else {
+    /* Past their deadline the exchanges have ended themselves; what still lingers is cut. */
+    if (w->loop.now_ms >= cut_ms)
+        worker_cut(w);
+    if (worker_empty(w)) {
         w->phase = WORKER_STOPPED;
         w->loop.stop = true;
+    } else if (!list_empty(&w->sessions) && cut_ms != UINT64_MAX && !timer_armed(&w->drain_timer)) {
+        timer_set_at(&w->drain_timer, cut_ms);
     }
 }
 
@@ -161,8 +366,10 @@ void worker_drain(struct worker *w, uint64_t grace_ms)
     w->drain_until_ms = grace_ms == UINT64_MAX ? UINT64_MAX : w->loop.now_ms + grace_ms;
     if (grace_ms != UINT64_MAX)
         timer_set_at(&w->drain_timer, w->drain_until_ms + WORKER_CUT_MS);
-    while (w->n_listeners)
-        listener_stop(&w->listeners[--w->n_listeners]);
+    for (unsigned i = 0; i < WORKER_LISTENERS_MAX; i++)
+        if (w->listeners[i].id)
+            worker_unlisten(w, w->listeners[i].id);
+    atomic_store(&w->deaf, true);
     upstream_close_idle(w->upstream);
     if (grace_ms == 0)
         worker_cut(w);
@@ -187,7 +394,7 @@ void worker_post_drain(struct worker *w, uint64_t grace_ms)
     if (atomic_exchange(&w->drain_posted, true))
         return;
     w->drain_msg.run = drain_run;
-    while (!loop_post(&w->loop, &w->drain_msg))
+    while (!atomic_load(&w->stopped) && !loop_post(&w->loop, &w->drain_msg))
         sched_yield();
 }
 
@@ -201,11 +408,11 @@ void worker_cut(struct worker *w)
 
 int worker_init(struct worker *w, const struct worker_opts *opts)
 {
-    const struct proxy_conf *c = opts->conf;
     int r;
 
-    *w = (struct worker){.magic = WORKER_MAGIC, .id = opts->id, .conf = c, .policy = opts->policy, .access = opts->access};
-    w->limits = (struct h1_limits){.line = c->sizes.line, .head = c->sizes.head, .fields = c->sizes.fields};
+    *w = (struct worker){.magic = WORKER_MAGIC, .id = opts->id, .site = opts->site, .site_owner = opts->site_owner};
+    w->board = opts->board;
+    w->helpers = opts->helpers;
     list_init(&w->sessions);
     w->drain_until_ms = UINT64_MAX;
     r = loop_init(&w->loop, opts->world);
@@ -213,18 +420,21 @@ int worker_init(struct worker *w, const struct worker_opts *opts)
         return r;
     task_init(&w->idle_task, &w->loop, "worker", worker_maybe_stop);
     timer_init(&w->drain_timer, &w->idle_task);
-    r = resolver_new(&w->loop, opts->board, opts->helpers, opts->resolve, &w->resolver);
+    task_init(&w->chores, &w->loop, "chores", worker_chores);
+    timer_init(&w->chores_timer, &w->chores);
+    r = w->board ? resolver_new(&w->loop, w->board, w->helpers, opts->snap->resolve, &w->resolver) : 0;
     if (r < 0)
         goto fail_loop;
     r = ERR_NOMEM;
     w->upstream = upstream_new(&w->loop);
     if (!w->upstream)
         goto fail_resolver;
-    if (w->access) {
-        w->shard = access_shard_new(w->access, &w->loop);
+    if (opts->access) {
+        w->shard = access_shard_new(opts->access, &w->loop);
         if (!w->shard)
             goto fail_upstream;
     }
+    worker_use(w, opts->snap);
     return 0;
 
 fail_upstream:
@@ -239,14 +449,19 @@ fail_loop:
 void worker_done(struct worker *w)
 {
     CHECK(list_empty(&w->sessions));
-    while (w->n_listeners)
-        listener_stop(&w->listeners[--w->n_listeners]);
+    for (unsigned i = 0; i < WORKER_LISTENERS_MAX; i++)
+        if (w->listeners[i].id)
+            worker_close_listener(&w->listeners[i]);
+    timer_stop(&w->chores_timer);
+    task_cancel(&w->chores);
     /* Messages that came after the last turn own something; nobody is served any more. */
     w->phase = WORKER_STOPPED;
     loop_turn(&w->loop, 0);
     upstream_free(w->upstream);
+    resolver_free(w->old_resolver);
     resolver_free(w->resolver);
     /* What was closed here is buried; the loop's own end frees it. */
     loop_done(&w->loop);
+    snapshot_return(w->snap, w->id);
     w->magic = OBJ_DEAD;
 }

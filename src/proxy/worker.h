@@ -5,40 +5,71 @@
 #ifndef PROXY_WORKER_H
 #define PROXY_WORKER_H
 
+#include "base/list.h"
 #include "io/listener.h"
 #include "io/loop.h"
 #include "io/resolve.h"
-#include "policy/policy.h"
 #include "proto/h1_parse.h"
 #include "proxy/access.h"
-#include "proxy/conf.h"
+#include "proxy/site.h"
+#include "proxy/snapshot.h"
 #include "proxy/stats.h"
 #include "proxy/upstream.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 
-enum { WORKER_MAX = 64, WORKER_LISTENERS_MAX = 64 };
+/* WORKER_HOUSE: the id of the main thread's, which carries no traffic. */
+enum { WORKER_MAX = 64, WORKER_HOUSE = WORKER_MAX, WORKER_LISTENERS_MAX = 128 };
+_Static_assert((int)WORKER_HOUSE < (int)SNAPSHOT_WORKERS_MAX, "the house borrows snapshots too");
 
 enum worker_phase { WORKER_RUN = 0, WORKER_DRAIN, WORKER_STOPPED };
+
+/* A descriptor that this worker accepts from. */
+struct worker_listener {
+    struct worker *worker;
+    unsigned id; /* of the listener (snapshot_listen); 0: the place is free */
+    enum listen_role role;
+    int fd;
+    struct listener *listener; /* NULL: it could not be watched, and is tried again */
+};
+
+/* What a reload changes in every worker at once. Owner: the house, which waits for done() before it begins another one. */
+struct worker_change {
+    struct snapshot *snap;
+    struct worker_change_listen {
+        int fd;
+        unsigned id;
+        enum listen_role role;
+    } *add;
+    const unsigned *remove; /* ids */
+    unsigned n_add, n_remove;
+    _Atomic unsigned left; /* workers that have not applied it; at 0 it is the house's again */
+    void (*done)(struct worker_change *c); /* on the thread of the last one */
+};
 
 struct worker {
     unsigned magic;
     unsigned id;
     struct loop loop;
-    const struct proxy_conf *conf;
-    const struct policy *policy;
+    struct snapshot *snap; /* the current one */
+    _Atomic unsigned generation; /* its */
     struct h1_limits limits;
+    struct board *board;         /* borrowed, for resolvers */
+    struct helper_pool *helpers; /* likewise */
     struct resolver *resolver;
+    struct resolver *old_resolver; /* of an earlier snapshot: its last lookups end within their deadline */
     struct upstream *upstream;
-    struct access_log *access; /* NULL: off */
-    struct access_shard *shard;
+    struct access_shard *shard; /* NULL: no records */
+    site_fn site;
+    void *site_owner;
+    uint64_t next_id; /* of exchanges */
     struct stats stats;
     struct list sessions;
     _Atomic unsigned load; /* sessions now */
-    struct listener *listeners[WORKER_LISTENERS_MAX];
-    unsigned n_listeners;
-    char busy_reply[320]; /* LOCAL_BUSY_MAX */
+    struct worker_listener listeners[WORKER_LISTENERS_MAX];
+    char busy_text[320]; /* LOCAL_BUSY_MAX */
+    struct slice busy_reply;
     enum worker_phase phase;
     uint64_t drain_until_ms; /* loop time; UINT64_MAX: no limit */
     struct worker **peers;   /* all workers, this one included */
@@ -46,11 +77,17 @@ struct worker {
     pthread_t thread;
     struct task idle_task; /* looks whether draining is over */
     struct timer drain_timer;
+    bool looked;             /* draining: the inbox was read after the peers went deaf */
     _Atomic bool leaving;  /* no fresh connections for this one */
+    _Atomic bool deaf;     /* draining: it accepts no more */
     _Atomic bool stopped;  /* the thread has left its loop */
     struct msg drain_msg;  /* worker_post_drain's */
     _Atomic bool drain_posted;
     _Atomic uint64_t drain_grace_ms;
+    struct msg change_msg; /* worker_post_change's */
+    struct worker_change *change;
+    struct task chores; /* lets go of the old resolver */
+    struct timer chores_timer;
 };
 
 #define WORKER_MAGIC 0x30e4e401u
@@ -58,21 +95,28 @@ struct worker {
 struct worker_opts {
     unsigned id;
     const struct world_ops *world;
-    const struct proxy_conf *conf;
-    const struct policy *policy;
-    const struct resolve_conf *resolve;
-    struct board *board;
+    struct snapshot *snap;
+    struct board *board; /* NULL: a worker that resolves nothing (the house) */
     struct helper_pool *helpers;
-    struct access_log *access; /* NULL: off */
+    struct access_log *access; /* NULL: no records are made, whatever the snapshot says */
+    site_fn site; /* answers on listeners that do not proxy; NULL: there are none */
+    void *site_owner;
 };
 
 int worker_init(struct worker *w, const struct worker_opts *opts) MUST_USE;
 /* All sessions must have ended (worker_cut), and the helpers; its thread has left the loop. */
 void worker_done(struct worker *w);
 
-int worker_listen(struct worker *w, int fd) MUST_USE;
+/* On its thread, or before it has one. ERR_LIMIT, ERR_NOMEM, -errno. */
+int worker_listen(struct worker *w, int fd, unsigned id, enum listen_role role) MUST_USE;
+/* The same, tried until it succeeds: for listeners that come with a reload. */
+void worker_listen_later(struct worker *w, int fd, unsigned id, enum listen_role role);
+/* Serves what waits in the listener's queue, then accepts no more from it. */
+void worker_unlisten(struct worker *w, unsigned id);
+/* From now on exchanges borrow this one. */
+void worker_use(struct worker *w, struct snapshot *snap);
 /* A connection for this worker, on its thread. Takes the conn. */
-void worker_take(struct worker *w, struct conn *conn, const struct addr *peer);
+void worker_take(struct worker *w, struct conn *conn, const struct addr *peer, unsigned listen_id, enum listen_role role);
 
 /* On its thread: stop accepting, end idle sessions, let the rest finish until `grace_ms` from now (UINT64_MAX: no limit; 0: everything
  * ends now). Asked again with less it hurries. The loop stops when nothing is left. */
@@ -84,5 +128,7 @@ void worker_cut(struct worker *w);
 
 /* From any thread: the same as worker_drain. */
 void worker_post_drain(struct worker *w, uint64_t grace_ms);
+/* From the house: apply the change; c->left counts down, the last one calls c->done. One change at a time. */
+void worker_post_change(struct worker *w, struct worker_change *c);
 
 #endif

@@ -91,6 +91,12 @@ struct xchg *xchg_new(struct session *s, struct stream *client)
         return NULL;
     }
     list_init(&x->req->resolve.link);
+    x->snap = w->snap;
+    snapshot_borrow(x->snap, w->id);
+    x->listen = session_listen(s, x->snap);
+    x->rec.listener = slice_str(x->listen->name);
+    /* Unique in this process: who, and which one of theirs; below 2^53, for readers of JSON with doubles. */
+    x->rec.id = (uint64_t)w->id << 46 | ++w->next_id;
     x->rec.start_us = w->loop.now_us;
     x->rec.wall_ms = w->loop.wall_ms;
     x->rec.client = s->client;
@@ -176,7 +182,7 @@ void xchg_drop_upstream(struct xchg *x)
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail)
 {
     x->rec.end = reason;
-    x->rec.detail = detail;
+    x->rec.detail = detail ? slice_str(detail) : SLICE_NONE;
     xreq_stop(x->req);
     relay_stop(&x->relay, &x->worker->loop);
     if (x->upstream && (x->upstream->rx != STREAM_END || x->upstream->tx != STREAM_END))
@@ -209,27 +215,95 @@ enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail)
         stream_reset(x->upstream);
     xchg_drop_upstream(x);
     x->rec.end = reason;
-    x->rec.detail = detail;
+    x->rec.detail = detail ? slice_str(detail) : SLICE_NONE;
     if (local_error(x, reason, detail, &head, &body) < 0)
         return xchg_abort(x, END_NO_MEMORY, NULL);
     return xchg_reply_local(x, head, body);
+}
+
+/* ---- the record ---- */
+
+void xchg_record(struct xchg *x, enum access_event event)
+{
+    struct worker *w = x->worker;
+    struct access_record r;
+
+    if (!w->shard || x->silent)
+        return;
+    r = x->rec;
+    r.event = event;
+    r.tunnel = x->tunnel;
+    r.bytes_up += x->relay.up.bytes;
+    r.bytes_down += x->relay.down.bytes;
+    r.head_down = x->client->head_bytes;
+    if (!access_put(w->shard, &r, w->loop.now_us))
+        stats_add(&w->stats, COUNTER_LOG_DROPPED, 1);
+}
+
+static void give_snapshot_back(struct xchg *x)
+{
+    struct snapshot *s = x->snap;
+
+    x->snap = NULL;
+    x->listen = NULL;
+    if (s)
+        snapshot_return(s, x->worker->id);
+}
+
+/* The listener's and the rule's names are the snapshot's. */
+static int keep_names(struct xchg *x)
+{
+    struct slice *s[] = {&x->rec.listener, &x->rec.rule};
+
+    for (unsigned i = 0; i < ARRAY_LEN(s) && !x->tunnel; i++)
+        if (s[i]->n) {
+            *s[i] = arena_dup(&x->arena, *s[i]);
+            if (!s[i]->p)
+                return ERR_NOMEM;
+        }
+    return 0;
+}
+
+int xchg_leave_snapshot(struct xchg *x)
+{
+    const struct proxy_conf *c = x->snap->conf;
+
+    if (keep_names(x) < 0)
+        return ERR_NOMEM;
+    x->times.idle_ms = (uint32_t)(x->tunnel ? c->timeouts.tunnel : c->timeouts.idle);
+    x->times.half_close_ms = (uint32_t)c->timeouts.half_close;
+    x->times.log_every_ms = x->tunnel ? (uint32_t)c->log_every_ms : 0;
+    x->log_at_ms = x->worker->loop.now_ms + x->times.log_every_ms;
+    give_snapshot_back(x);
+    return 0;
+}
+
+void xchg_end(struct xchg *x)
+{
+    give_snapshot_back(x);
+    mem_free(x->body);
+    x->body = NULL;
 }
 
 /* The strings of the record move into one block of their own; everything else of the request goes. */
 int xchg_shed(struct xchg *x)
 {
     struct access_record *r = &x->rec;
-    size_t n = r->method.n + r->host.n + r->path.n;
-    char *p = mem_alloc(n + 1);
+    struct slice *s[] = {&r->method, &r->host, &r->path, &r->agent, &r->referer, &r->type, &r->listener, &r->rule};
+    size_t n = 0;
+    char *p;
 
+    for (unsigned i = 0; i < ARRAY_LEN(s); i++)
+        n += s[i]->n;
+    p = mem_alloc(n + 1);
     if (!p)
         return ERR_NOMEM;
     x->kept = p;
-    for (struct slice *s[] = {&r->method, &r->host, &r->path}, **it = s; it < s + ARRAY_LEN(s); it++) {
-        if ((*it)->n)
-            memcpy(p, (*it)->p, (*it)->n);
-        (*it)->p = p;
-        p += (*it)->n;
+    for (unsigned i = 0; i < ARRAY_LEN(s); i++) {
+        if (s[i]->n)
+            memcpy(p, s[i]->p, s[i]->n);
+        s[i]->p = p;
+        p += s[i]->n;
     }
     xreq_stop(x->req);
     x->req = NULL;
@@ -239,7 +313,7 @@ int xchg_shed(struct xchg *x)
 
 int xchg_add_via(struct xchg *x, struct head *h)
 {
-    const struct proxy_conf *c = x->worker->conf;
+    const struct proxy_conf *c = x->snap->conf;
     struct slice v;
 
     if (!c->via)

@@ -15,6 +15,8 @@
 #include "proxy/relay.h"
 
 struct session;
+struct snapshot;
+struct snapshot_listen;
 struct worker;
 struct xchg;
 
@@ -40,7 +42,7 @@ struct xreq {
     struct replay replay;
     uint64_t phase_us; /* when the present wait of dns or connect began */
     unsigned interim, interim_bytes; /* 1xx heads passed on */
-    enum end_reason dropped;         /* why an address was not let through, NONE when all were */
+    struct verdict dropped;          /* why an address was not let through; ALLOW when all were */
     bool resolved;
     bool prepared;   /* step send has rewritten the head */
     bool fresh_only; /* a kept connection failed: dial */
@@ -58,14 +60,22 @@ struct xchg {
     bool expired; /* the deadline has passed */
     bool tunnel;  /* CONNECT or an accepted upgrade: the relay moves bytes both ways until both end */
     bool silent;  /* nothing worth a record happened */
+    struct snapshot *snap; /* borrowed until the relay starts; NULL after */
+    const struct snapshot_listen *listen; /* where the request came in, as the snapshot has it; NULL after */
     struct session *session;
     struct worker *worker;
     struct stream *client, *upstream;
     struct mux *mux; /* of the upstream stream, ours until it goes back to the pool; NULL for a bare conn or a local reply */
     struct relay relay;
+    struct xchg_times {
+        uint32_t idle_ms, half_close_ms; /* idle: of a message or of a tunnel */
+        uint32_t log_every_ms;           /* 0: no records while it lives */
+    } times; /* what the relay needs of the snapshot */
+    uint64_t log_at_ms; /* when the next such record is due */
     struct arena arena;
     struct xreq *req; /* NULL once shed */
     char *kept;       /* tunnel: the record's strings */
+    char *body;       /* of a local reply that is too large for the arena; mem_* */
     struct access_record rec;
     uint8_t trail[8]; /* the last steps, newest last */
     struct grave grave;
@@ -98,10 +108,17 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
 /* The exchange cannot go on. If the client can still be answered: REPLY, with a local stream that says why; else both sides are
  * reset: LOG. detail is static or in the arena. */
 enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail);
-/* The sentence for a refusal of policy; NULL: the table's. */
-const char *xchg_refusal_text(enum end_reason reason);
+/* Leaves by what policy decided. */
+enum xstep step_policy_refuse(struct xchg *x, const struct verdict *v);
 /* The same, never answered. */
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail);
+/* One record now: BEGIN or STILL of a tunnel, or the END. */
+void xchg_record(struct xchg *x, enum access_event event);
+/* Entering the relay: copies what it needs of the snapshot and gives that back. ERR_NOMEM. */
+int xchg_leave_snapshot(struct xchg *x) MUST_USE;
+/* The end of what it holds besides arena and streams. For step log. */
+void xchg_end(struct xchg *x);
+
 /* Leave by REPLY with this answer. */
 enum xstep xchg_reply_local(struct xchg *x, struct head *head, struct slice body);
 

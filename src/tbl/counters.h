@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker counts. X(id, "name", "sentence") */
+/* What a worker counts, and what only ever grows. X(id, "name", "sentence"): in the metrics it is ginnel_NAME_total; without a name it is
+ * not shown by itself. No name is that of a gauge (OpenMetrics takes _total off). */
 #ifndef COUNTER_X
 #error "define COUNTER_X first"
 #endif
-COUNTER_X(SESSIONS, "sessions", "client connections accepted")
+COUNTER_X(SESSIONS, "sessions_accepted", "client connections accepted")
 COUNTER_X(SESSIONS_ENDED, "sessions_ended", "client connections ended")
-COUNTER_X(NOT_HTTP, "not_http", "connections whose first byte was not HTTP")
-COUNTER_X(HANDED_OVER, "handed_over", "connections given to a less busy worker")
-COUNTER_X(EXCHANGES, "exchanges", "requests begun")
-COUNTER_X(EXCHANGES_ENDED, "exchanges_ended", "requests ended")
-COUNTER_X(TUNNELS, "tunnels", "CONNECT and upgrade tunnels begun")
+COUNTER_X(NOT_HTTP, "sessions_not_http", "connections whose first byte was not HTTP")
+COUNTER_X(HANDED_OVER, "sessions_handed_over", "connections given to a less busy worker")
+COUNTER_X(EXCHANGES, "exchanges_begun", "requests begun")
+COUNTER_X(EXCHANGES_ENDED, "", "requests ended; the metrics have them by reason")
+COUNTER_X(TUNNELS, "tunnels_begun", "CONNECT and upgrade tunnels begun")
+COUNTER_X(TUNNELS_ENDED, "tunnels_ended", "CONNECT and upgrade tunnels ended")
 COUNTER_X(DIALS, "dials", "connections to origins begun")
 COUNTER_X(POOL_HITS, "pool_hits", "requests sent on a kept connection")
 COUNTER_X(REPLAYS, "replays", "requests sent again after a kept connection turned out dead")
-COUNTER_X(BYTES_UP, "bytes_up", "content and tunnel bytes from clients to origins")
-COUNTER_X(BYTES_DOWN, "bytes_down", "content and tunnel bytes from origins to clients")
-COUNTER_X(LOG_DROPPED, "log_dropped", "access records dropped because the ring was full")
-COUNTER_X(NO_MEMORY, "no_memory", "exchanges or sessions refused for lack of memory")
+COUNTER_X(BYTES_UP, "up_bytes", "content and tunnel bytes from clients to origins")
+COUNTER_X(BYTES_DOWN, "down_bytes", "content and tunnel bytes from origins to clients")
+COUNTER_X(LOG_DROPPED, "log_records_dropped", "access records dropped because the ring was full")
+COUNTER_X(NO_MEMORY, "memory_refusals", "exchanges or sessions refused for lack of memory")
+COUNTER_X(DRAIN_IDLE, "drain_idle", "client connections closed by a graceful stop while they were idle")
+COUNTER_X(DRAIN_FINISHED, "drain_finished", "client connections whose last exchange ended in time during a graceful stop")
+COUNTER_X(DRAIN_CUT, "drain_cut", "client connections cut by a graceful stop")
 #undef COUNTER_X

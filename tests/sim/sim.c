@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 enum {
+    SIM_LISTENER = 1, /* its id */
     SPIN_TURNS = 20000,     /* turns without a byte moved or time passed: the loop spins */
     RUN_TURNS = 20000000,   /* turns of one sim_run */
     WALL_MS_HIGH = 1700000, /* seconds since 1970 at the start */
@@ -279,7 +280,10 @@ static void default_conf(struct sim *s)
     s->conf.sizes.fields = 100;
     if (addr_parse(SLICE("127.0.0.1:3128"), &own) < 0)
         abort();
-    s->policy = (struct policy){.own = &own, .n_own = 1};
+    s->clients[POLICY_CLIENTS_ALL] = s->clients[POLICY_CLIENTS_GONE] = (struct policy_clients){.any = true};
+    s->policy = (struct policy){.own = &own, .n_own = 1, .clients = s->clients, .n_clients = POLICY_CLIENTS_OWN};
+    s->listen = (struct snapshot_listen){.id = SIM_LISTENER, .name = "sim", .reasons = REASONS_ALL};
+    s->snap = (struct snapshot){.generation = 1, .conf = &s->conf, .policy = &s->policy, .resolve = &s->resolve, .listen = &s->listen, .n_listen = 1};
 }
 
 /* Names that scenarios may use. Anything else cannot be asked for: the resolver opens no sockets in
@@ -318,10 +322,7 @@ struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode)
     static const char *const servers[] = {"127.0.0.1", NULL};
     static bool once;
     struct sim *s = calloc(1, sizeof(*s));
-    struct resolve_conf resolve = {
-        .servers = servers, .hosts_path = hosts_file(), .timeout_ms = 5000};
-    struct worker_opts o = {
-        .world = &world_sim, .conf = &s->conf, .policy = &s->policy, .resolve = &resolve};
+    struct worker_opts o = {.world = &world_sim};
 
     if (!s)
         abort();
@@ -337,6 +338,9 @@ struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode)
     list_init(&s->peers);
     n_dialling = 0;
     default_conf(s);
+    s->resolve = (struct resolve_conf){
+        .servers = servers, .hosts_path = hosts_file(), .timeout_ms = 5000};
+    o.snap = &s->snap;
     s->board = board_new(64, RESOLVE_FACT_MAX);
     o.board = s->board;
     if (!s->board || worker_init(&s->worker, &o) < 0)
@@ -480,7 +484,7 @@ struct peer *sim_client(struct sim *s)
 
     snprintf(p->name, sizeof(p->name), "client #%u", ++s->n_clients);
     addr_v4(&a, localhost, (uint16_t)(CLIENT_PORT + s->n_clients % 20000));
-    worker_take(&s->worker, conn, &a);
+    worker_take(&s->worker, conn, &a, SIM_LISTENER, LISTEN_PROXY);
     return p;
 }
 

@@ -45,6 +45,10 @@ struct sim {
     struct worker worker;
     struct proxy_conf conf; /* a scenario may change timeouts at any time */
     struct policy policy;
+    struct policy_clients clients[POLICY_CLIENTS_OWN];
+    struct snapshot_listen listen;
+    struct snapshot snap;
+    struct resolve_conf resolve;
     struct board *board;
     const struct scenario *scenario;
     enum sim_mode mode;

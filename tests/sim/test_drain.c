@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The end of a worker: what is idle ends at once, what runs may finish until the deadline, what is
  * left is cut (DESIGN 6, U58). */
+#include "proxy/session.h"
 #include "sim/sim.h"
 
 #include <setjmp.h>
@@ -38,10 +39,31 @@ static void idle_ends_at_once(struct sim *s)
     peer_send(up, OK);
     peer_expect_status(c, 200);
     sim_run(s);
+    sim_advance(s, SESSION_FRESH_MS + 200);
     drain(s, GRACE);
     peer_expect_end(c, PEER_FIN);
     peer_expect_end(silent, PEER_FIN);
     peer_expect_end(up, PEER_FIN);
+    SIM_EXPECT(s, s->worker.loop.stop);
+}
+
+/* Who has just connected has the request on the way; who has nothing to say is not waited for. */
+static void just_connected(struct sim *s)
+{
+    struct origin *o = origin_listen(s, "192.0.2.1:80");
+    struct peer *c = sim_client(s), *silent = sim_client(s), *up;
+
+    drain(s, GRACE);
+    SIM_EXPECT(s, !s->worker.loop.stop);
+    sim_advance(s, SESSION_FRESH_MS / 2);
+    peer_send(c, GET);
+    up = origin_accept(o);
+    peer_send(up, OK);
+    peer_expect_status_kept(c, 200, false);
+    peer_expect_all(c, "ok");
+    peer_expect_end(c, PEER_FIN);
+    peer_fin(c);
+    sim_expect_end_within(s, silent, PEER_FIN, 0, SESSION_FRESH_MS);
     SIM_EXPECT(s, s->worker.loop.stop);
 }
 
@@ -277,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SIM_TEST(nothing_to_drain),
         SIM_TEST(idle_ends_at_once),
+        SIM_TEST(just_connected),
         SIM_TEST(running_request),
         SIM_TEST(half_a_head),
         SIM_TEST(running_download),

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "support/conf_files.h"
+
 static void test_list_has_every_key(void **state)
 {
     char *list;
@@ -49,6 +51,7 @@ static void test_list_has_every_key(void **state)
 
 struct example {
     bool yaml, defaults; /* "; yaml" and "; yaml defaults" before the fence; "; text" is neither */
+    char file[64];       /* "; file NAME": what the example after it needs */
     char text[4096];
 };
 
@@ -72,9 +75,11 @@ static bool next_example(FILE *page, bool *announced, struct example *e)
         else if (line[0] == ';') {
             e->defaults = strcmp(line, "; yaml defaults\n") == 0;
             e->yaml = e->defaults || strcmp(line, "; yaml\n") == 0;
-            *announced = e->yaml || strcmp(line, "; text\n") == 0;
+            *announced = e->yaml || strcmp(line, "; text\n") == 0 ||
+                         sscanf(line, "; file %63s", e->file) == 1;
         } else {
             e->yaml = e->defaults = *announced = false;
+            e->file[0] = '\0';
         }
     }
     return false;
@@ -92,7 +97,12 @@ static void assert_same_as_defaults(struct conf *c)
     assert_memory_equal(&c->proxy.sizes, &d->proxy.sizes, sizeof(c->proxy.sizes));
     assert_int_equal(c->proxy.via, d->proxy.via);
     assert_int_equal(c->workers, d->workers);
-    assert_int_equal(c->access, d->access);
+    assert_int_equal(c->n_outputs, d->n_outputs);
+    assert_int_equal(c->outputs[0].sink, d->outputs[0].sink);
+    assert_int_equal(c->outputs[0].layout, d->outputs[0].layout);
+    assert_int_equal(c->outputs[0].tunnels, d->outputs[0].tunnels);
+    assert_int_equal(c->control, d->control);
+    assert_int_equal(c->n_admin, d->n_admin);
     assert_int_equal(c->log_level, d->log_level);
     assert_int_equal(c->resolve.system, d->resolve.system);
     assert_int_equal(c->resolve.search, d->resolve.search);
@@ -120,17 +130,21 @@ static void assert_names_every_key(const char *text)
 static void test_examples_load(void **state)
 {
     FILE *page = fopen(MAN_DIR "/ginnel.yaml.5.scd", "r");
-    unsigned n = 0, n_defaults = 0;
+    unsigned n = 0, n_defaults = 0, n_files = 0;
     struct example e;
     bool announced;
 
     UNUSED(state);
     assert_non_null(page);
+    assert_int_equal(mkdir("tenants", 0755), 0);
     while (next_example(page, &announced, &e)) {
         struct conf_errors errors;
         struct conf *c;
 
         assert_true(announced);
+        if (e.file[0])
+            conf_files_text(e.file, e.text);
+        n_files += e.file[0] != '\0';
         if (!e.yaml)
             continue;
         n++;
@@ -146,7 +160,8 @@ static void test_examples_load(void **state)
         conf_free(c);
     }
     fclose(page);
-    assert_true(n >= 5);
+    assert_true(n >= 9);
+    assert_int_equal(n_files, 2);
     assert_int_equal(n_defaults, 1);
 }
 
@@ -164,7 +179,7 @@ static void test_error_in_the_page(void **state)
     UNUSED(state);
     assert_non_null(page);
     while (next_example(page, &announced, &e))
-        if (!e.yaml)
+        if (!e.yaml && !e.file[0])
             strcat(text, e.text);
     fclose(page);
     assert_true(conf_parse("ginnel.yaml", yaml, strlen(yaml), &c, &errors) < 0);
@@ -178,7 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list_has_every_key),
-        cmocka_unit_test(test_examples_load),
+        cmocka_unit_test_setup_teardown(test_examples_load, conf_files_setup, conf_files_teardown),
         cmocka_unit_test(test_error_in_the_page),
     };
 

@@ -349,10 +349,15 @@ static const struct golden kinds_cases[] = {
      "    1 | resolver: {servers: {a: b}}\n"
      "      |                     ^\n"
      "   hint: like this: 192.0.2.53, 192.0.2.53:5353, \"[2001:db8::53]:53\""},
-    {"log: [{access: off}]\n", "ginnel.yaml:1:6: `log` wants a map of keys, not a list\n"
-                               "    1 | log: [{access: off}]\n"
-                               "      |      ^\n"
+    {"sizes: [{line: 1KB}]\n", "ginnel.yaml:1:8: `sizes` wants a map of keys, not a list\n"
+                               "    1 | sizes: [{line: 1KB}]\n"
+                               "      |        ^\n"
                                "   hint: write one map, without dashes"},
+    {"log: [{access: off}, stderr]\n",
+     "ginnel.yaml:1:22: `log` wants a map of keys, not \"stderr\"\n"
+     "    1 | log: [{access: off}, stderr]\n"
+     "      |                      ^\n"
+     "   hint: like this: {access: stderr}"},
     {"workers: [1]\n", "ginnel.yaml:1:10: `workers` wants a number or auto, not a list\n"
                        "    1 | workers: [1]\n"
                        "      |          ^"},
@@ -361,7 +366,8 @@ static const struct golden kinds_cases[] = {
                             "      |               ^\n"
                             "   hint: write bytes, or a number and a unit: 512, 16KB, 20MB, 1GB"},
     {"log: {access: [], level: []}\n",
-     "ginnel.yaml:1:15: `access` wants stderr, stdout, off or the path of a file, not a list\n"
+     "ginnel.yaml:1:15: `access` wants stderr, stdout, off, syslog or the path of a file, not a "
+     "list\n"
      "    1 | log: {access: [], level: []}\n"
      "      |               ^\n"
      "   hint: a path begins with a slash and ends with the name of a file\n"
@@ -450,32 +456,34 @@ static const struct golden values_cases[] = {
      "    1 | log: {level: inof}\n"
      "      |              ^\n"
      "   hint: did you mean `info`?"},
-    {"log: {format: squid}\n", "ginnel.yaml:1:15: `format: squid` is not in this build\n"
-                               "    1 | log: {format: squid}\n"
-                               "      |               ^\n"
-                               "   hint: there is `json`"},
-    {"log: {format: xml}\n", "ginnel.yaml:1:15: `format` wants json, not \"xml\"\n"
-                             "    1 | log: {format: xml}\n"
-                             "      |               ^"},
+    {"log: {format: squit}\n",
+     "ginnel.yaml:1:15: `format` wants json, squid, common or combined, not \"squit\"\n"
+     "    1 | log: {format: squit}\n"
+     "      |               ^\n"
+     "   hint: did you mean `squid`?"},
+    {"log: {format: xml}\n",
+     "ginnel.yaml:1:15: `format` wants json, squid, common or combined, not \"xml\"\n"
+     "    1 | log: {format: xml}\n"
+     "      |               ^"},
     {"log: {access: access.log}\n",
-     "ginnel.yaml:1:15: `access` wants stderr, stdout, off or the path of a file, not "
+     "ginnel.yaml:1:15: `access` wants stderr, stdout, off, syslog or the path of a file, not "
      "\"access.log\"\n"
      "    1 | log: {access: access.log}\n"
      "      |               ^\n"
      "   hint: a path begins with a slash and ends with the name of a file"},
-    {"log: {access: sdtout}\n",
-     "ginnel.yaml:1:15: `access` wants stderr, stdout, off or the path of a file, not \"sdtout\"\n"
-     "    1 | log: {access: sdtout}\n"
-     "      |               ^\n"
-     "   hint: did you mean `stdout`?"},
+    {"log: {access: sdtout}\n", "ginnel.yaml:1:15: `access` wants stderr, stdout, off, syslog or "
+                                "the path of a file, not \"sdtout\"\n"
+                                "    1 | log: {access: sdtout}\n"
+                                "      |               ^\n"
+                                "   hint: did you mean `stdout`?"},
     {"log: {access: /var/log/}\n",
-     "ginnel.yaml:1:15: `access` wants stderr, stdout, off or the path of a file, not "
+     "ginnel.yaml:1:15: `access` wants stderr, stdout, off, syslog or the path of a file, not "
      "\"/var/log/\"\n"
      "    1 | log: {access: /var/log/}\n"
      "      |               ^\n"
      "   hint: a path begins with a slash and ends with the name of a file"},
     {"log: {access: \"/a\\0b\"}\n",
-     "ginnel.yaml:1:15: `access` wants stderr, stdout, off or the path of a file, not "
+     "ginnel.yaml:1:15: `access` wants stderr, stdout, off, syslog or the path of a file, not "
      "\"/a\\x00b\"\n"
      "    1 | log: {access: \"/a\\0b\"}\n"
      "      |               ^\n"
@@ -565,10 +573,11 @@ static const struct golden addresses_cases[] = {
      "    1 | listen: 127.1:80\n"
      "      |         ^\n"
      "   hint: names are not looked up; write the address"},
-    {"listen: unix:/run/ginnel.sock\n", "ginnel.yaml:1:9: `unix:` addresses are not in this build\n"
-                                        "    1 | listen: unix:/run/ginnel.sock\n"
-                                        "      |         ^\n"
-                                        "   hint: write an address and a port"},
+    {"listen: unix:ginnel.sock\n",
+     "ginnel.yaml:1:9: `listen` wants the path of a socket, not \"unix:ginnel.sock\"\n"
+     "    1 | listen: unix:ginnel.sock\n"
+     "      |         ^\n"
+     "   hint: the path is absolute: unix:/run/ginnel/proxy.sock"},
     {"listen: []\n", "ginnel.yaml:1:9: `listen` is an empty list\n"
                      "    1 | listen: []\n"
                      "      |         ^\n"
@@ -580,11 +589,7 @@ static const struct golden addresses_cases[] = {
     {"listen: [{name: lan}]\n", "ginnel.yaml:1:10: this item has no `address`\n"
                                 "    1 | listen: [{name: lan}]\n"
                                 "      |          ^\n"
-                                "   hint: write `address: 127.0.0.1:3128`\n"
-                                "ginnel.yaml:1:11: `name` is not in this build\n"
-                                "    1 | listen: [{name: lan}]\n"
-                                "      |           ^\n"
-                                "   hint: remove it: ginnel never ignores what it is told"},
+                                "   hint: write `address: 127.0.0.1:3128`"},
     {"listen: {address: localhost:1, tls: {cert: a}}\n",
      "ginnel.yaml:1:32: `tls` is not in this build\n"
      "    1 | listen: {address: localhost:1, tls: {cert: a}}\n"
@@ -647,9 +652,9 @@ static const struct golden addresses_cases[] = {
      "    1 | clients: localhost\n"
      "      |          ^\n"
      "   hint: write 127.0.0.0/8 and \"::1\""},
-    {"clients: [any, 10.0.0.0/8]\n", "ginnel.yaml:1:10: `any` beside ranges: it admits everybody\n"
+    {"clients: [any, 10.0.0.0/8]\n", "ginnel.yaml:1:11: `any` beside ranges: it admits everybody\n"
                                      "    1 | clients: [any, 10.0.0.0/8]\n"
-                                     "      |          ^\n"
+                                     "      |           ^\n"
                                      "   hint: write `clients: any`, or the ranges without it"},
     {"resolver: {servers: dns.example}\n",
      "ginnel.yaml:1:21: `servers` wants an address, not \"dns.example\"\n"
@@ -929,7 +934,7 @@ static void test_line_ends(void **state)
         {"# é€😀\n\"name\": a\nlog: {level: é, format: \"€\"}\n",
          "ginnel.yaml:3:14: `level` wants error, warn, info or debug, not \"é\"\n"
          "    3 | log: {level: é, format: \"€\"}\n      |              ^\n"
-         "ginnel.yaml:3:25: `format` wants json, not \"€\"\n"
+         "ginnel.yaml:3:25: `format` wants json, squid, common or combined, not \"€\"\n"
          "    3 | log: {level: é, format: \"€\"}\n      |                         ^"},
     };
 

@@ -129,12 +129,84 @@ static void test_text(void **state)
     assert_text(OPTION_COUNT, 200, "200");
 }
 
+static void test_ports(void **state)
+{
+    static const char *const bad[] = {"",   "-",  "0",     "0-5",    "5-4",     "65536",
+                                      "1-", "-1", "1-2-3", "80,443", "1-65536", " 80"};
+    uint16_t first, last;
+
+    UNUSED(state);
+    assert_int_equal(conf_value_ports(SLICE("443"), &first, &last), 0);
+    assert_true(first == 443 && last == 443);
+    assert_int_equal(conf_value_ports(SLICE("1-65535"), &first, &last), 0);
+    assert_true(first == 1 && last == 65535);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_true(conf_value_ports(slice_str(bad[i]), &first, &last) < 0);
+}
+
+static void test_every(void **state)
+{
+    uint64_t ms;
+
+    UNUSED(state);
+    assert_int_equal(conf_value_every(SLICE("every 5m"), &ms), 0);
+    assert_true(ms == 300000);
+    assert_int_equal(conf_value_every(SLICE("every  1s"), &ms), 0);
+    assert_true(ms == 1000);
+    assert_true(conf_value_every(SLICE("every"), &ms) < 0);
+    assert_true(conf_value_every(SLICE("every "), &ms) < 0);
+    assert_true(conf_value_every(SLICE("every5m"), &ms) < 0);
+    assert_true(conf_value_every(SLICE("every 5"), &ms) < 0);
+}
+
+/* What the kinds with a grammar of their own take, and what not. */
+static void test_kinds(void **state)
+{
+    static const struct {
+        enum option_type type;
+        const char *good[6], *bad[10];
+    } cases[] = {
+        {OPTION_RATE, {"50/s", "1/s"}, {"50", "50/m", "/s", "20MB/s", "0/s", "50/s/s"}},
+        {OPTION_QUOTA,
+         {"500GB/month", "1/day", "1KB/hour", "2MB/week"},
+         {"500GB", "500GB/year", "/day", "0/day"}},
+        {OPTION_FILE, {"a", "/a/b", "./a", "a b"}, {"", "a/", "a\nb"}},
+        {OPTION_PATTERN, {"a", "t/*.yaml", "/a/[b]?"}, {"", "t/", "*/a", "a[b]/c"}},
+        {OPTION_URL,
+         {"http://a/", "https://a:1/b?c", "http://[::1]/", "http://1.2.3.4"},
+         {"a", "ftp://a/", "http://", "http:///a", "http://a b/", "http://a:b/", "http://a:0/",
+          "http://u@a/"}},
+        {OPTION_HOP,
+         {"http://a:1", "https://a:1", "socks5://a:1", "socks5h://[::1]:1"},
+         {"http://a", "http://a:1/", "a:1", "http://:1", "http://a:", "http://a:0", "ftp://a:1"}},
+        {OPTION_SERVER, {"192.0.2.1", "::1", "[::1]:53", "192.0.2.1:1"}, {"a", "192.0.2.1:0", ""}},
+        {OPTION_CONTROL, {"unix:", "unix:/a"}, {"/a", "unix:a", "unix:/", "unix:/a/"}},
+        {OPTION_SINK,
+         {"/a", "syslog:/a", "syslog:1.2.3.4:514", "syslog:[::1]:514"},
+         {"a", "/", "/a/", "syslog:", "syslog:a", "syslog:1.2.3.4", "syslog:1.2.3.4:0", ""}},
+        {OPTION_PATH, {"/", "/a", "/a/b.c"}, {"", "a", "/a?b", "/a#b", "/a b", "/a\n"}},
+        {OPTION_METHOD, {"GET", "M-SEARCH"}, {"", "get", "GET ", "Get", "A,B"}},
+        {OPTION_LISTENER, {"a", "a-1"}, {"", "a b"}},
+    };
+
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct conf_kind k = {.key = "k", .type = cases[i].type};
+
+        for (size_t j = 0; j < ARRAY_LEN(cases[i].good) && cases[i].good[j]; j++)
+            assert_int_equal(conf_value_check(&k, slice_str(cases[i].good[j])), 0);
+        for (size_t j = 0; j < ARRAY_LEN(cases[i].bad) && cases[i].bad[j]; j++)
+            assert_true(conf_value_check(&k, slice_str(cases[i].bad[j])) < 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_switches),  cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_ports),  cmocka_unit_test(test_every),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_sizes),  cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_tokens), cmocka_unit_test(test_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,8 +48,9 @@ static void count_warnings(enum log_level level, const char *line, size_t n)
 
 static void start(void)
 {
+    static const struct slice busy = {"busy", 4};
     struct listener_opts o = {
-        .fd = fd, .accept = took, .owner = &addr, .busy_reply = SLICE("busy")};
+        .fd = fd, .accept = took, .owner = &addr, .busy_reply = &busy};
 
     assert_int_equal(listener_start(&net_loop, &o, &l), 0);
 }

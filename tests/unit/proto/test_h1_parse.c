@@ -838,22 +838,22 @@ static void test_text_grows(void **state)
         for (size_t k = 0; k < ARRAY_LEN(steps); k++) {
             struct job j = {.kind = H1_REQUEST, .limits = limits};
             struct pieces how = {.step = steps[k]};
-            char in[4096], *p = in;
+            char in[4096];
             struct h1_parser *parser;
             struct arena a;
             enum parse r;
-            size_t used;
+            size_t used, n;
 
-            p += sprintf(p, GET11);
+            n = (size_t)snprintf(in, sizeof(in), "%s", GET11);
             for (int f = 0; f < 3; f++) {
-                p += sprintf(p, "f%d: ", f);
+                n += (size_t)snprintf(in + n, sizeof(in) - n, "f%d: ", f);
                 for (size_t b = 0; b < size; b++)
-                    *p++ = (char)('a' + (b + (size_t)f) % 26);
-                p += sprintf(p, "\r\n");
+                    in[n++] = (char)('a' + (b + (size_t)f) % 26);
+                n += (size_t)snprintf(in + n, sizeof(in) - n, "\r\n");
             }
-            p += sprintf(p, "\r\n");
+            n += (size_t)snprintf(in + n, sizeof(in) - n, "\r\n");
             arena_init(&a, NULL, 1 << 20);
-            parser = feed_head(&a, &j, slice_of(in, (size_t)(p - in)), &how, &r, &used);
+            parser = feed_head(&a, &j, slice_of(in, n), &how, &r, &used);
             assert_int_equal(r, PARSE_DONE);
             for (uint32_t f = 0; f < 3; f++) {
                 const struct field *field = &h1_parser_head(parser)->fields.v[f + 1];

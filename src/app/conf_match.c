@@ -1,0 +1,701 @@
+/* SPDX-License-Identifier: MIT */
+/* conf_match: from texts to ranges, names and matchers. Called by the walker over entries for each
+ * single value, and by the readers of `clients` and `for`. Host names are normalised as those of
+ * requests are (proto/url.h), or a rule could be passed by spelling. It resolves nothing.
+ */
+#include "app/conf_match.h"
+
+#include "app/conf_list.h"
+#include "app/conf_text.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "proto/url.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+enum { SCRATCH_MAX = 64 << 10, NAME_MAX_BYTES = 253, LABEL_MAX_BYTES = 63 };
+
+static inline bool contains(struct slice s, const char *what)
+{
+    return s.p && s.n && memmem(s.p, s.n, what, strlen(what)) != NULL;
+}
+
+/* ---- ranges ---- */
+
+/* The range with the bits behind its prefix cleared, which is what was meant most of the time. */
+static const char *prefix_hint(struct conf_build *b, const struct conf_kind *k, struct slice s)
+{
+    size_t slash = slice_find(s, '/');
+    struct addr a;
+    uint8_t bytes[16];
+    char text[INET6_ADDRSTRLEN];
+    uint64_t prefix;
+    unsigned bits;
+    bool v4;
+
+    if (slash == s.n || addr_parse_host(slice_of(s.p, slash), 0, &a) < 0 || s.p[0] == '[')
+        return conf_build_hint(b, k);
+    v4 = a.sa.sa_family == AF_INET;
+    bits = v4 ? 32 : 128;
+    if (num_dec(slice_skip(s, slash + 1), bits, &prefix) < 0)
+        return v4 ? "a prefix goes from 0 to 32" : "a prefix goes from 0 to 128";
+    memcpy(bytes, v4 ? (void *)&a.in.sin_addr : (void *)&a.in6.sin6_addr, bits / 8);
+    for (unsigned bit = (unsigned)prefix; bit < bits; bit++)
+        bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+    inet_ntop(v4 ? AF_INET : AF_INET6, bytes, text, sizeof(text));
+    return conf_report_say(b->report, "bits behind the prefix are zero: %s/%u", text,
+                           (unsigned)prefix);
+}
+
+static const char *range_hint(struct conf_build *b, const struct conf_kind *k, struct slice s)
+{
+    if (contains(s, "/"))
+        return prefix_hint(b, k, s);
+    if (slice_eq(s, SLICE("*")) || slice_eq_nocase(s, SLICE("all")) ||
+        slice_eq_nocase(s, SLICE("any")) || slice_eq_nocase(s, SLICE("everybody")))
+        return k->type == OPTION_PREFIX ? conf_build_hint(b, k) : "everybody is `any`";
+    if (slice_eq_nocase(s, SLICE("localhost")))
+        return "write 127.0.0.0/8 and \"::1\"";
+    return conf_build_hint(b, k);
+}
+
+static bool parse_range(struct conf_build *b, const struct conf_kind *k, struct slice s, size_t at,
+                        struct addr_range *ret_range)
+{
+    int r = addr_range_parse(s, ret_range);
+
+    if (r == 0)
+        return true;
+    if (!conf_report_wants(b->report, at))
+        conf_report_add(b->report, at, NULL, "wrong");
+    else if (r == ERR_RANGE)
+        conf_report_add(b->report, at, prefix_hint(b, k, s), "%s is not a range",
+                        conf_report_quote(b->report, s));
+    else
+        conf_build_wrong(b, k, at, conf_report_quote(b->report, s), range_hint(b, k, s));
+    return false;
+}
+
+static void push_range(struct conf_build *b, struct conf_ranges *r, const struct addr_range *range)
+{
+    if (r->n == r->cap) {
+        size_t cap = r->cap ? r->cap + r->cap / 2 : 8;
+        struct addr_range *v = mem_grow(r->v, cap * sizeof(*v));
+
+        if (!v) {
+            conf_build_nomem(b);
+            return;
+        }
+        r->v = v;
+        r->cap = cap;
+    }
+    r->v[r->n++] = *range;
+}
+
+static bool covers(const struct addr_range *wide, const struct addr_range *narrow)
+{
+    return wide->v4 == narrow->v4 && (wide->mask_hi & narrow->mask_hi) == wide->mask_hi &&
+           (wide->mask_lo & narrow->mask_lo) == wide->mask_lo &&
+           ((wide->hi ^ narrow->hi) & wide->mask_hi) == 0 &&
+           ((wide->lo ^ narrow->lo) & wide->mask_lo) == 0;
+}
+
+/* Says so when one of the two that somebody wrote is inside the other. */
+static void lint_range(struct conf_build *b, const struct conf_ranges *r, struct slice text,
+                       const struct addr_range *range, size_t at)
+{
+    bool wanted = conf_report_wants(b->warnings, at);
+
+    for (unsigned i = 0; i < r->n_written; i++) {
+        const struct conf_written *w = &r->written[i];
+        bool inside = covers(&w->range, range);
+
+        if (!inside && !covers(range, &w->range))
+            continue;
+        /* A line may have very many of them. */
+        if (!wanted) {
+            conf_report_add(b->warnings, at, NULL, "inside");
+            return;
+        }
+        if (inside && covers(range, &w->range)) {
+            conf_report_add(b->warnings, at, "remove one of the two", "%s stands in %s already",
+                            conf_report_quote(b->warnings, text),
+                            conf_report_where(b->warnings, w->at, at));
+            return;
+        }
+        conf_report_add(b->warnings, at, "remove the narrower one", "%s is inside %s (%s)",
+                        conf_report_quote(b->warnings, inside ? text : w->text),
+                        conf_report_quote(b->warnings, inside ? w->text : text),
+                        conf_report_where(b->warnings, w->at, at));
+        return;
+    }
+}
+
+static void note_written(struct conf_build *b, struct conf_ranges *r, struct slice text,
+                         const struct addr_range *range, size_t at)
+{
+    struct conf_written *v = r->written;
+    struct slice copy;
+
+    lint_range(b, r, text, range, at);
+    if (r->n_written == CONF_WRITTEN_MAX)
+        return;
+    copy = arena_dup(b->trees, text);
+    if ((r->n_written & (r->n_written - 1)) == 0)
+        v = mem_grow(v, (r->n_written ? r->n_written * 2 : 1) * sizeof(*v));
+    if (v)
+        r->written = v;
+    if (!v || !copy.p) {
+        conf_build_nomem(b);
+        return;
+    }
+    v[r->n_written++] = (struct conf_written){.range = *range, .text = copy, .at = at};
+}
+
+struct range_sink {
+    const struct conf_kind *k;
+    struct conf_ranges *into;
+};
+
+/* Whether the entry is one that only the configuration itself may have. */
+static bool is_foreign(struct conf_build *b, struct slice entry, size_t at)
+{
+    if (slice_eq(entry, SLICE("any")))
+        conf_report_add(b->report, at, "write it into the configuration itself",
+                        "`any` in a list file");
+    else if (conf_value_is_list_file(entry))
+        conf_report_add(b->report, at, "name it in the configuration itself",
+                        "a list file inside a list file");
+    else
+        return false;
+    return true;
+}
+
+static void on_range_line(struct conf_build *b, void *ctx, struct slice entry, size_t at)
+{
+    struct range_sink *sink = ctx;
+    struct addr_range range;
+
+    if (!is_foreign(b, entry, at) && parse_range(b, sink->k, entry, at, &range))
+        push_range(b, sink->into, &range);
+}
+
+void conf_match_range(struct conf_build *b, const struct conf_kind *k, struct slice text, size_t at,
+                      struct conf_ranges *into)
+{
+    struct range_sink sink = {.k = k, .into = into};
+    struct addr_range range;
+
+    if (slice_eq(text, SLICE("any"))) {
+        into->any = true;
+        into->any_at = at;
+    } else if (conf_value_is_list_file(text)) {
+        conf_list_read(b, text, at, on_range_line, &sink);
+    } else if (parse_range(b, k, text, at, &range)) {
+        push_range(b, into, &range);
+        note_written(b, into, text, &range, at);
+    }
+}
+
+void conf_match_ranges(struct conf_build *b, struct conf_ranges *r, struct ranges *ret_set)
+{
+    if (r->n && ranges_build(r->v, r->n, ret_set) < 0)
+        conf_build_nomem(b);
+    mem_free(r->v);
+    mem_free(r->written);
+    *r = (struct conf_ranges){.any = r->any, .any_at = r->any_at};
+}
+
+/* ---- hosts ---- */
+
+/* What a host's text is: a range, or else a name, which may begin with a dot. */
+struct host_value {
+    bool is_range;
+    struct addr_range range;
+    struct slice name;
+};
+
+/* Names that are their own normal form, as nearly all are. */
+static bool is_plain_name(struct slice s)
+{
+    size_t label = 0, start = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (c == '.') {
+            if (label == 0)
+                return false;
+            label = 0;
+            start = i + 1;
+            continue;
+        }
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+            return false;
+        if (++label > LABEL_MAX_BYTES)
+            return false;
+    }
+    return label && s.n <= NAME_MAX_BYTES && s.p[start] >= 'a' && s.p[start] <= 'z' &&
+           !contains(s, "xn--");
+}
+
+/* By the rules of requests. The result lives in the scratch arena. */
+static int normalise(struct arena *scratch, struct slice s, struct host_value *ret_v)
+{
+    bool dot = s.n && s.p[0] == '.';
+    struct slice rest = dot ? slice_skip(s, 1) : s;
+    struct authority auth;
+    enum url_fault fault;
+
+    if (!rest.n || contains(rest, ":") || contains(rest, "@") || contains(rest, "/"))
+        return ERR_SYNTAX;
+    fault = url_authority(scratch, rest, false, &auth);
+    if (fault == URL_NOMEM)
+        return ERR_NOMEM;
+    if (fault != URL_OK || auth.port)
+        return ERR_SYNTAX;
+    ret_v->is_range = auth.kind != HOST_NAME;
+    if (ret_v->is_range)
+        return dot ? ERR_SYNTAX : addr_range_parse(auth.host, &ret_v->range);
+    ret_v->name = auth.host;
+    if (!dot)
+        return 0;
+    ret_v->name = arena_printf(scratch, "." SLICE_FMT, SLICE_ARG(auth.host));
+    return ret_v->name.p ? 0 : ERR_NOMEM;
+}
+
+static int read_host(struct arena *scratch, struct slice s, struct host_value *ret_v)
+{
+    struct slice rest = s.n && s.p[0] == '.' ? slice_skip(s, 1) : s;
+    int r;
+
+    *ret_v = (struct host_value){.name = s};
+    /* Somebody who writes ANY means everything, and no host of that name. */
+    if (slice_eq_nocase(s, SLICE("any")))
+        return ERR_SYNTAX;
+    if (is_plain_name(rest))
+        return 0;
+    if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
+        s = slice_of(s.p + 1, s.n - 2);
+    r = addr_range_parse(s, &ret_v->range);
+    ret_v->is_range = r == 0;
+    return r == ERR_SYNTAX ? normalise(scratch, s, ret_v) : r;
+}
+
+static const char *host_hint(struct conf_build *b, const struct conf_kind *k, struct slice s)
+{
+    struct addr_range range;
+    size_t colon = slice_find(s, ':');
+
+    if (slice_eq(s, SLICE("*")) || slice_eq_nocase(s, SLICE("all")) ||
+        slice_eq_nocase(s, SLICE("any")))
+        return "everything is `any`";
+    if (s.n > 2 && s.p[0] == '*' && s.p[1] == '.')
+        return conf_report_say(b->report, "the name and everything under it is " SLICE_FMT,
+                               SLICE_ARG(slice_of(s.p + 1, min_size(s.n - 1, 200))));
+    if (contains(s, "://"))
+        return "a host only, without scheme and path";
+    if (colon < s.n && colon + 1 < s.n &&
+        slice_find(slice_skip(s, colon + 1), ':') + colon + 1 == s.n)
+        return "the port stands beside it: {host: example.net, port: 443}";
+    if (contains(s, "/") && addr_range_parse(s, &range) == ERR_RANGE)
+        return prefix_hint(b, k, s);
+    return conf_build_hint(b, k);
+}
+
+static void report_host(struct conf_build *b, const struct conf_kind *k, struct slice s, size_t at,
+                        int err)
+{
+    if (err == ERR_NOMEM)
+        conf_build_nomem(b);
+    else if (!conf_report_wants(b->report, at))
+        conf_report_add(b->report, at, NULL, "wrong");
+    else if (err == ERR_RANGE)
+        conf_report_add(b->report, at, prefix_hint(b, k, s), "%s is not a range",
+                        conf_report_quote(b->report, s));
+    else
+        conf_build_wrong(b, k, at, conf_report_quote(b->report, s), host_hint(b, k, s));
+}
+
+static bool check_host(struct conf_build *b, const struct conf_kind *k, struct slice s, size_t at)
+{
+    struct host_value v;
+    struct arena scratch;
+    int r;
+
+    if (slice_eq(s, SLICE("any")) || (conf_value_is_list_file(s) && conf_value_is_file(s)))
+        return true;
+    arena_init(&scratch, NULL, SCRATCH_MAX);
+    r = read_host(&scratch, s, &v);
+    arena_done(&scratch);
+    if (r < 0)
+        report_host(b, k, s, at, r);
+    return r == 0;
+}
+
+struct host_sink {
+    const struct conf_kind *k;
+    struct matcher *m;
+    struct conf_ranges ranges;
+    size_t names; /* added, repeated ones too */
+};
+
+static void add_host(struct conf_build *b, struct host_sink *sink, struct slice s, size_t at)
+{
+    struct host_value v;
+    struct arena scratch;
+    int r;
+
+    arena_init(&scratch, NULL, SCRATCH_MAX);
+    r = read_host(&scratch, s, &v);
+    if (r < 0) {
+        report_host(b, sink->k, s, at, r);
+    } else if (v.is_range) {
+        push_range(b, &sink->ranges, &v.range);
+    } else {
+        sink->names++;
+        if (!sink->m->hosts)
+            sink->m->hosts = hosts_new();
+        if (!sink->m->hosts || hosts_add(sink->m->hosts, v.name) < 0)
+            conf_build_nomem(b);
+    }
+    arena_done(&scratch);
+}
+
+static void on_host_line(struct conf_build *b, void *ctx, struct slice entry, size_t at)
+{
+    if (!is_foreign(b, entry, at))
+        add_host(b, ctx, entry, at);
+}
+
+static size_t count_hosts(const struct matcher *m)
+{
+    return m->hosts ? hosts_count(m->hosts) : 0;
+}
+
+static void add_host_file(struct conf_build *b, struct host_sink *sink, struct slice path,
+                          size_t at)
+{
+    size_t before = count_hosts(sink->m), names = sink->names, twice;
+
+    conf_list_read(b, path, at, on_host_line, sink);
+    twice = sink->names - names - (count_hosts(sink->m) - before);
+    if (twice)
+        conf_report_add(b->warnings, at, NULL, "%zu %s of %s %s there already", twice,
+                        twice == 1 ? "name" : "names", conf_report_quote(b->warnings, path),
+                        twice == 1 ? "was" : "were");
+}
+
+static void add_host_item(struct conf_build *b, struct host_sink *sink, struct slice text,
+                          size_t at)
+{
+    sink->m->has_host = true;
+    if (slice_eq(text, SLICE("any")))
+        sink->m->any_host = true;
+    else if (conf_value_is_list_file(text))
+        add_host_file(b, sink, text, at);
+    else
+        add_host(b, sink, text, at);
+}
+
+/* ---- one value of any kind ---- */
+
+static const char *value_hint(struct conf_build *b, const struct conf_kind *k, struct slice text)
+{
+    static const char *const switches[] = {"on", "off", "yes", "no", "true", "false"};
+    struct conf_text_guess g;
+
+    conf_text_guess_init(&g, text);
+    if (k->type == OPTION_SWITCH)
+        for (size_t i = 0; i < ARRAY_LEN(switches); i++)
+            conf_text_guess_try(&g, switches[i]);
+    for (const struct option_word *w = k->words; w && w->text; w++)
+        conf_text_guess_try(&g, w->text);
+    if (!g.best)
+        return conf_build_hint(b, k);
+    return conf_report_say(b->report, "did you mean `%s`?", g.best);
+}
+
+static void note_name(struct conf_build *b, struct slice name, size_t at)
+{
+    struct conf_name_use *v = b->names;
+
+    if (b->n_names == CONF_NAMES_MAX) {
+        conf_report_add(b->report, at, NULL, "more than %d names of listeners", CONF_NAMES_MAX);
+        return;
+    }
+    if ((b->n_names & (b->n_names - 1)) == 0)
+        v = mem_grow(v, (b->n_names ? b->n_names * 2 : 1) * sizeof(*v));
+    if (!v) {
+        conf_build_nomem(b);
+        return;
+    }
+    b->names = v;
+    b->names[b->n_names++] = (struct conf_name_use){.name = name, .at = at};
+}
+
+/* /…/ with something in it that no prefix has. */
+static bool is_regex(struct slice s)
+{
+    if (s.n < 3 || s.p[0] != '/' || s.p[s.n - 1] != '/')
+        return false;
+    for (size_t i = 1; i + 1 < s.n; i++)
+        if (strchr("\\^$*+?()[]{}|", s.p[i]))
+            return true;
+    return false;
+}
+
+static void report_value(struct conf_build *b, const struct conf_kind *k, struct slice text,
+                         size_t at, int err)
+{
+    if (!conf_report_wants(b->report, at))
+        conf_report_add(b->report, at, NULL, "wrong");
+    else if (err == ERR_RANGE)
+        conf_report_add(b->report, at, conf_build_range_hint(b, k), "`%s` is out of range: %s",
+                        k->key, conf_report_quote(b->report, text));
+    else
+        conf_build_wrong(b, k, at, conf_report_quote(b->report, text), value_hint(b, k, text));
+}
+
+bool conf_match_value(struct conf_build *b, const struct conf_kind *k, struct slice text, size_t at)
+{
+    struct addr_range range;
+    int r;
+
+    if (conf_value_word(k->words, text))
+        return true;
+    if (k->type == OPTION_HOST)
+        return check_host(b, k, text, at);
+    if (k->type == OPTION_RANGE && (slice_eq(text, SLICE("any")) ||
+                                    (conf_value_is_list_file(text) && conf_value_is_file(text))))
+        return true;
+    if (k->type == OPTION_RANGE || k->type == OPTION_PREFIX)
+        return parse_range(b, k, text, at, &range);
+    if (k->type == OPTION_PATH && is_regex(text)) {
+        conf_report_add(b->report, at, "write the beginning of the path: /v1/",
+                        "a regular expression as `%s` is not in this build", k->key);
+        return false;
+    }
+    r = conf_value_check(k, text);
+    if (r < 0)
+        report_value(b, k, text, at, r);
+    else if (k->type == OPTION_LISTENER)
+        note_name(b, text, at);
+    return r == 0;
+}
+
+/* ---- names of listeners ---- */
+
+static bool has_name(const struct conf *c, struct slice name)
+{
+    for (unsigned i = 0; i < c->n_listen; i++)
+        if (c->listen[i].name && slice_eq(name, slice_str(c->listen[i].name)))
+            return true;
+    return false;
+}
+
+void conf_match_check_names(struct conf_build *b)
+{
+    const struct conf *c = b->conf;
+
+    for (unsigned i = 0; i < b->n_names; i++) {
+        const struct conf_name_use *use = &b->names[i];
+        struct conf_text_guess g;
+
+        if (has_name(c, use->name) || !conf_report_wants(b->report, use->at))
+            continue;
+        conf_text_guess_init(&g, use->name);
+        for (unsigned j = 0; j < c->n_listen; j++)
+            if (c->listen[j].name)
+                conf_text_guess_try(&g, c->listen[j].name);
+        conf_report_add(b->report, use->at,
+                        g.best ? conf_report_say(b->report, "did you mean `%s`?", g.best)
+                               : "write `name:` beside the `address` of an item of `listen`",
+                        "no listener has the name %s", conf_report_quote(b->report, use->name));
+    }
+}
+
+/* ---- matchers ---- */
+
+/* Room for one more in an array of a matcher, whose n has a power of two as capacity. */
+static void *grow(struct conf_build *b, void *v, unsigned n, size_t size)
+{
+    void *p = v;
+
+    if ((n & (n - 1)) == 0)
+        p = mem_grow(v, (n ? n * 2 : 1) * size);
+    if (!p)
+        conf_build_nomem(b);
+    return p;
+}
+
+static void add_port(struct conf_build *b, struct matcher *m, struct slice text)
+{
+    struct matcher_ports p = {1, UINT16_MAX}, *v = grow(b, m->ports, m->n_ports, sizeof(*v));
+
+    if (!v)
+        return;
+    m->ports = v;
+    if (!slice_eq(text, SLICE("any")))
+        CHECK(conf_value_ports(text, &p.first, &p.last) == 0);
+    m->ports[m->n_ports++] = p;
+}
+
+static void add_slice(struct conf_build *b, struct slice **v, unsigned *n, struct slice text)
+{
+    struct slice copy = arena_dup(b->arena, text), *grown = grow(b, *v, *n, sizeof(*grown));
+
+    if (grown)
+        *v = grown;
+    if (!copy.p)
+        conf_build_nomem(b);
+    else if (grown)
+        grown[(*n)++] = copy;
+}
+
+/* What one matcher is being made of. */
+struct making {
+    struct matcher *m;
+    struct host_sink hosts;
+    struct conf_ranges from, to;
+};
+
+static void add_word(struct conf_build *b, struct making *k, const char *key, enum option_type type,
+                     const struct option_word *words, struct slice text, size_t at)
+{
+    struct matcher *m = k->m;
+    struct conf_kind kind = {.key = key, .type = type};
+    const struct option_word *w;
+
+    switch (type) {
+    case OPTION_HOST:
+        add_host_item(b, &k->hosts, text, at);
+        return;
+    case OPTION_PORT:
+        add_port(b, m, text);
+        return;
+    case OPTION_PATH:
+        add_slice(b, &m->paths, &m->n_paths, text);
+        return;
+    case OPTION_METHOD:
+        add_slice(b, &m->methods, &m->n_methods, text);
+        return;
+    case OPTION_LISTENER:
+        add_slice(b, &m->listeners, &m->n_listeners, text);
+        return;
+    case OPTION_RANGE:
+        if (strcmp(key, "from") == 0) {
+            m->has_from = true;
+            conf_match_range(b, &kind, text, at, &k->from);
+        } else {
+            m->has_to = true;
+            conf_match_range(b, &kind, text, at, &k->to);
+        }
+        return;
+    case OPTION_WORD:
+        w = conf_value_word(words, text);
+        CHECK(w);
+        m->schemes = (uint8_t)(m->schemes | w->value);
+        return;
+    default:
+        CHECK(false); /* a word that is not built has been refused */
+    }
+}
+
+static void add_member(struct conf_build *b, struct making *k, const struct conf_node *node)
+{
+    const struct conf_member *m = conf_shape_member(&conf_shape_matcher, node->key->text);
+    const struct conf_node *item = node->kind == CONF_NODE_LIST ? node->first : node;
+
+    CHECK(m);
+    for (; item; item = node->kind == CONF_NODE_LIST ? item->next : NULL)
+        add_word(b, k, m->key, m->shape->type, m->shape->words, item->text, item->at);
+}
+
+static bool begin(struct conf_build *b, struct making *k, struct matcher *m)
+{
+    static const struct conf_kind kind = {.key = "host", .type = OPTION_HOST, .list = true};
+
+    *k = (struct making){.m = m, .hosts = {.k = &kind, .m = m}};
+    return !b->report->nomem;
+}
+
+static void end(struct conf_build *b, struct making *k)
+{
+    conf_match_ranges(b, &k->hosts.ranges, &k->m->host_ranges);
+    /* `any` is no condition. A list without entries is one that nothing meets. */
+    k->m->has_from = k->m->has_from && !k->from.any;
+    k->m->has_to = k->m->has_to && !k->to.any;
+    conf_match_ranges(b, &k->from, &k->m->from);
+    conf_match_ranges(b, &k->to, &k->m->to);
+}
+
+static void free_matcher(void *p)
+{
+    matcher_done(p);
+}
+
+static void make_map(struct conf_build *b, const struct conf_node *node, struct matcher *m)
+{
+    struct making k;
+
+    if (!begin(b, &k, m))
+        return;
+    for (const struct conf_node *i = node->first; i; i = i->next)
+        add_member(b, &k, i);
+    end(b, &k);
+}
+
+/* All bare hosts together are one matcher. */
+static void make_hosts(struct conf_build *b, const struct conf_node *first, bool list,
+                       struct matcher *m)
+{
+    struct making k;
+
+    if (!begin(b, &k, m))
+        return;
+    for (const struct conf_node *i = first; i; i = list ? i->next : NULL)
+        if (i->kind == CONF_NODE_TEXT)
+            add_host_item(b, &k.hosts, i->text, i->at);
+    end(b, &k);
+}
+
+static unsigned count_maps(const struct conf_node *node, bool *ret_texts)
+{
+    const struct conf_node *i = node->kind == CONF_NODE_LIST ? node->first : node;
+    unsigned n = 0;
+
+    *ret_texts = false;
+    for (; i; i = node->kind == CONF_NODE_LIST ? i->next : NULL) {
+        n += i->kind == CONF_NODE_MAP;
+        *ret_texts = *ret_texts || i->kind == CONF_NODE_TEXT;
+    }
+    return n;
+}
+
+void conf_match_build(struct conf_build *b, const struct conf_node *node,
+                      const struct matcher **ret_v, unsigned *ret_n)
+{
+    bool list = node->kind == CONF_NODE_LIST, texts;
+    unsigned n = count_maps(node, &texts) + texts, used = 0;
+    struct matcher *v = arena_zalloc(b->arena, (n ? n : 1) * sizeof(*v));
+
+    if (!v) {
+        conf_build_nomem(b);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        conf_build_finish(b, free_matcher, &v[i]);
+    if (b->report->nomem)
+        return;
+    if (texts)
+        make_hosts(b, list ? node->first : node, list, &v[used++]);
+    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+        if (i->kind == CONF_NODE_MAP)
+            make_map(b, i, &v[used++]);
+    *ret_v = v;
+    *ret_n = n;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* edition: puts together what workers read from what was written. Called by serve at start and by reload. It opens nothing and asks nobody, but for
+ * this machine's own addresses.
+ */
+#include "app/edition.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <ifaddrs.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- policy ---- */
+
+static bool reaches_out(const struct listen_socket *s)
+{
+    return s->kind == CONF_LISTEN_TCP && !addr_is_loopback(&s->addr);
+}
+
+/* Without `clients` everybody is admitted: conf_check and the listeners' plan have seen to it that only this machine can ask then. */
+static struct policy_clients clients_of(const struct conf_clients *c)
+{
+    return (struct policy_clients){.any = !c->set || c->any, .ranges = &c->ranges, .place = c->place};
+}
+
+/* Where nothing is written for all, only this machine may go on when its listener goes: that one may have had a list of its own. */
+static struct policy_clients clients_gone(const struct conf_clients *c)
+{
+    static struct ranges_v4 loopback4 = {.first = 0x7f000000, .last = 0x7fffffff};
+    static struct ranges_v6 loopback6 = {.first_lo = 1, .last_lo = 1};
+    static const struct ranges loopback = {.v4 = &loopback4, .v6 = &loopback6, .n4 = 1, .n6 = 1};
+
+    return c->set ? clients_of(c) : (struct policy_clients){.ranges = &loopback};
+}
+
+static unsigned clients_index(struct edition *e, const struct conf_listen *l)
+{
+    if (!l || !l->clients.set)
+        return POLICY_CLIENTS_ALL;
+    e->clients[e->policy.n_clients] = clients_of(&l->clients);
+    return e->policy.n_clients++;
+}
+
+static enum reasons reasons_of(const struct conf *c, const struct listeners_item *i)
+{
+    if (i->conf && i->conf->reasons != REASONS_DEFAULT)
+        return i->conf->reasons;
+    if (c->reasons != REASONS_DEFAULT)
+        return c->reasons;
+    return reaches_out(i->socket) ? REASONS_OWN : REASONS_ALL;
+}
+
+static void add_listener(struct edition *e, const struct listeners_item *i)
+{
+    unsigned n = e->snap.n_listen++;
+    const char *name = i->conf && i->conf->name ? i->conf->name : i->socket->text;
+
+    /* Sockets may go before the edition does. */
+    snprintf(e->names[n], sizeof(e->names[n]), "%s", name);
+    e->listen[n] = (struct snapshot_listen){
+        .id = i->socket->id,
+        .role = i->socket->role,
+        .name = e->names[n],
+        .reasons = reasons_of(e->conf, i),
+        .clients = clients_index(e, i->conf),
+    };
+    if (i->socket->kind != CONF_LISTEN_TCP)
+        return;
+    if (i->socket->role == LISTEN_ADMIN)
+        e->admin[e->policy.n_admin++] = i->socket->addr;
+    else
+        e->own[e->policy.n_own++] = i->socket->addr;
+}
+
+/* What a wildcard listener answers to besides loopback. */
+static void find_local(struct edition *e)
+{
+    struct ifaddrs *all;
+
+    if (getifaddrs(&all) < 0)
+        return;
+    for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+        bool v4 = i->ifa_addr && i->ifa_addr->sa_family == AF_INET, v6 = i->ifa_addr && i->ifa_addr->sa_family == AF_INET6;
+
+        if (!v4 && !v6)
+            continue;
+        if (e->policy.n_local == EDITION_LOCAL_MAX) {
+            log_warn("more than %d local addresses: requests to ginnel's wildcard listeners by the others are not seen as loops", EDITION_LOCAL_MAX);
+            break;
+        }
+        memcpy(&e->local[e->policy.n_local++].in6, i->ifa_addr, v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    }
+    freeifaddrs(all);
+}
+
+/* ---- life ---- */
+
+struct edition *edition_new(struct conf *c, const struct listeners_plan *p, unsigned generation)
+{
+    struct edition *e = mem_zalloc(sizeof(*e));
+
+    if (!e) {
+        conf_free(c);
+        return NULL;
+    }
+    e->conf = c;
+    list_init(&e->link);
+    e->clients[POLICY_CLIENTS_ALL] = clients_of(&c->clients);
+    e->clients[POLICY_CLIENTS_GONE] = clients_gone(&c->clients);
+    e->policy = (struct policy){.own = e->own, .local = e->local, .admin = e->admin, .clients = e->clients, .n_clients = POLICY_CLIENTS_OWN};
+    e->snap.generation = generation;
+    e->snap.conf = &c->proxy;
+    e->snap.policy = &e->policy;
+    e->snap.resolve = &c->resolve;
+    e->snap.listen = e->listen;
+    for (unsigned i = 0; i < p->n; i++)
+        add_listener(e, &p->v[i]);
+    find_local(e);
+    return e;
+}
+
+void edition_free(struct edition *e)
+{
+    if (!e)
+        return;
+    list_del(&e->link);
+    conf_free(e->conf);
+    mem_free(e);
+}
+
+/* ---- what differs ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_ranges(const struct ranges *a, const struct ranges *b)
+{
+    return a->n4 == b->n4 && a->n6 == b->n6 && (!a->n4 || memcmp(a->v4, b->v4, a->n4 * sizeof(*a->v4)) == 0) &&
+           (!a->n6 || memcmp(a->v6, b->v6, a->n6 * sizeof(*a->v6)) == 0);
+}
+
+static bool same_clients(const struct conf_clients *a, const struct conf_clients *b)
+{
+    return a->set == b->set && a->any == b->any && same_ranges(&a->ranges, &b->ranges);
+}
+
+static bool same_listen(const struct conf *a, const struct conf *b)
+{
+    if (a->n_listen != b->n_listen)
+        return false;
+    for (unsigned i = 0; i < a->n_listen; i++) {
+        const struct conf_listen *x = &a->listen[i], *y = &b->listen[i];
+
+        if (!same_text(x->text, y->text) || !same_text(x->name, y->name) || x->reasons != y->reasons ||
+            !same_clients(&x->clients, &y->clients))
+            return false;
+    }
+    return true;
+}
+
+static bool same_admin(const struct conf *a, const struct conf *b)
+{
+    if (a->n_admin != b->n_admin)
+        return false;
+    for (unsigned i = 0; i < a->n_admin; i++)
+        if (!addr_eq(&a->admin[i], &b->admin[i]))
+            return false;
+    return true;
+}
+
+static bool same_resolver(const struct resolve_conf *a, const struct resolve_conf *b)
+{
+    const char *const *x = a->servers, *const *y = b->servers;
+
+    while (*x && *y && strcmp(*x, *y) == 0)
+        x++, y++;
+    return !*x && !*y && a->system == b->system && a->search == b->search && a->family == b->family && a->ttl_max_ms == b->ttl_max_ms;
+}
+
+/* Matchers are not compared: an output that has one may have changed. */
+static bool same_log(const struct conf *a, const struct conf *b)
+{
+    if (a->n_outputs != b->n_outputs || a->log_level != b->log_level)
+        return false;
+    for (unsigned i = 0; i < a->n_outputs; i++) {
+        const struct access_output *x = &a->outputs[i], *y = &b->outputs[i];
+
+        if (x->sink != y->sink || !same_text(x->path, y->path) || x->layout != y->layout || x->tunnels != y->tunnels ||
+            x->every_ms != y->every_ms || x->n_where || y->n_where ||
+            (x->sink == ACCESS_SYSLOG_UDP && !addr_eq(&x->udp, &y->udp)))
+            return false;
+    }
+    return true;
+}
+
+size_t edition_diff(const struct conf *a, const struct conf *b, char *out, size_t cap)
+{
+    const struct {
+        const char *key;
+        bool same;
+    } keys[] = {
+        {"listen", same_listen(a, b)},
+        {"clients", same_clients(&a->clients, &b->clients)},
+        {"sizes", memcmp(&a->proxy.sizes, &b->proxy.sizes, sizeof(a->proxy.sizes)) == 0},
+        {"resolver", same_resolver(&a->resolve, &b->resolve)},
+        {"timeouts", memcmp(&a->proxy.timeouts, &b->proxy.timeouts, sizeof(a->proxy.timeouts)) == 0},
+        {"via", a->proxy.via == b->proxy.via},
+        {"name", strcmp(a->proxy.name, b->proxy.name) == 0},
+        {"reasons", a->reasons == b->reasons},
+        {"admin", same_admin(a, b)},
+        {"control", a->control == b->control && same_text(a->control_path, b->control_path)},
+        {"log", same_log(a, b)},
+        {"workers", a->workers == b->workers},
+    };
+    size_t n = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(keys) && n < cap; i++)
+        if (!keys[i].same)
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "", keys[i].key);
+    return min_size(n, cap - 1);
+}
