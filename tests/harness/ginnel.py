@@ -12,12 +12,17 @@ import tempfile
 import time
 
 from . import scope
+from .build import request
 from .clock import DEFAULT, Deadline, eventually, scaled
-from .peer import Client
+from .peer import Client, UnixClient
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READY = re.compile(r"^ginnel: info: ready", re.M)
 LISTENING = re.compile(r"^ginnel: info: listening on (\S+):(\d+)", re.M)
+LISTENING_UNIX = re.compile(r"^ginnel: info: listening on unix:(\S+)", re.M)
+ADMIN = re.compile(r"^ginnel: info: admin on (\S+):(\d+)", re.M)
+RELOAD = re.compile(r"^ginnel: \w+: (reload.*)$", re.M)
+SAMPLE = re.compile(r"^(\w+(?:\{[^}]*\})?) (\S+)$", re.M)
 SANITIZER = re.compile(r"(Address|Thread|Leak|UndefinedBehavior|Memory)Sanitizer|runtime error:|^CHECK ", re.M)
 DEFAULTS = {
     "listen": "127.0.0.1:0",
@@ -33,10 +38,13 @@ def binary():
 
 
 def environment(home, **extra):
-    """An environment in which no configuration is found by accident."""
+    """An environment in which no configuration is found by accident, and the control socket is that of the directory."""
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("GINNEL_") and "proxy" not in key.lower() and key != "XDG_CONFIG_HOME"}
-    env.update(HOME=str(home), **extra)
+    for key in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+        env.pop(key, None)
+    env.update(HOME=str(home), RUNTIME_DIRECTORY=str(home))
+    env.update(extra)
     env.setdefault("ASAN_OPTIONS", "abort_on_error=1:detect_leaks=1")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
     env.setdefault("TSAN_OPTIONS", "halt_on_error=0")
@@ -77,6 +85,8 @@ class Ginnel:
         self.access_path = self.dir / "access.log"
         self.stderr_path = self.dir / "stderr"
         self.stdout_path = self.dir / "stdout"
+        self.config_path = self.dir / "ginnel.yaml"
+        self.control_path = self.dir / "control.sock"
         self.killed = False
         argv = [*wrap, binary(), *self._config_args(config), *args]
         with open(self.stderr_path, "wb") as err, open(self.stdout_path, "wb") as out:
@@ -90,19 +100,22 @@ class Ginnel:
             self.kill()
             raise
         self.listeners = [(host.strip("[]"), int(port)) for host, port in LISTENING.findall(log)]
-        assert self.listeners, f"no listener in the log:\n{log}"
-        self.host, self.port = self.listeners[0]
+        self.unix_listeners = LISTENING_UNIX.findall(log)
+        assert self.listeners or self.unix_listeners, f"no listener in the log:\n{log}"
+        self.host, self.port = self.listeners[0] if self.listeners else (None, None)
 
     def _config_args(self, config):
         if config is False:
             return []
-        path = self.dir / "ginnel.yaml"
+        self.config_path.write_text(self.config_text(config))
+        return ["-c", str(self.config_path)]
+
+    def config_text(self, config=None):
+        """What stands in the file for such a config."""
         if isinstance(config, str):
-            path.write_text(config.replace("@DIR@", str(self.dir)))
-        else:
-            merged = merge(DEFAULTS, {"log": {"access": str(self.access_path)}})
-            path.write_text(json.dumps(merge(merged, config or {}), indent=1))
-        return ["-c", str(path)]
+            return config.replace("@DIR@", str(self.dir))
+        merged = merge(DEFAULTS, {"log": {"access": str(self.access_path)}})
+        return json.dumps(merge(merged, config or {}), indent=1)
 
     @property
     def addr(self):
@@ -119,6 +132,68 @@ class Ginnel:
     def client(self, **options):
         """A new raw connection to the first listener."""
         return Client(self.host, self.port, **options)
+
+    # --- its configuration -----------------------------------------------------------------------------------------
+
+    def write_config(self, config=None):
+        """Replaces the file by renaming another over it."""
+        fresh = self.dir / "ginnel.yaml.new"
+        fresh.write_text(self.config_text(config))
+        fresh.rename(self.config_path)
+
+    def reload_lines(self):
+        """What was said about reloads so far, a line each."""
+        return RELOAD.findall(self.stderr())
+
+    def wait_reload(self, n, within=DEFAULT):
+        """Waits for n lines about reloads in all, and returns the last one."""
+        def said():
+            assert self.alive(), f"ginnel has ended:\n{self.stderr()[-4000:]}"
+            return len(self.reload_lines()) >= n
+
+        eventually(said, within, f"the reload line number {n}")
+        self.settle()
+        return self.reload_lines()[-1]
+
+    def settle(self):
+        """A reload that has been said is in service at every worker after this: the control socket is served by the thread that
+        waits for them."""
+        if self.control_path.is_socket() and self.alive():
+            assert self.control("GET", "/healthz").status == 200
+
+    def reload(self, config=None, within=DEFAULT):
+        """Rewrites the file, waits for the reload that notices it, and returns what is said about it."""
+        before = len(self.reload_lines())
+        self.write_config(config)
+        return self.wait_reload(before + 1, within)
+
+    def command(self, *args, within=DEFAULT):
+        """Runs another ginnel's command that speaks to this one: command("reload")."""
+        argv = [binary(), *map(str, args), *(["-c", str(self.config_path)] if self.config_path.exists() else [])]
+        return subprocess.run(argv, cwd=self.dir, env=environment(self.dir), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, errors="replace", timeout=scaled(within), check=False)
+
+    def control(self, method, target, *fields, within=DEFAULT):
+        """A request over the control socket; its answer."""
+        with UnixClient(self.control_path) as client:
+            return client.ask(request(method, target, *fields, host="ginnel"), within=within)
+
+    def status(self):
+        """What GET /status says, parsed."""
+        answer = self.control("GET", "/status?json")
+        assert answer.status == 200, answer
+        return json.loads(answer.body)
+
+    def metrics(self):
+        """Every sample of GET /metrics by its name and labels."""
+        answer = self.control("GET", "/metrics")
+        assert answer.status == 200, answer
+        return {name: float(value) for name, value in SAMPLE.findall(answer.body.decode())}
+
+    def admin(self):
+        """A new connection to the (first) admin address."""
+        host, port = ADMIN.findall(self.stderr())[0]
+        return Client(host.strip("[]"), int(port))
 
     # --- its logs --------------------------------------------------------------------------------------------------
 

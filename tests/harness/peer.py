@@ -29,7 +29,8 @@ class Truncated(AssertionError):
 class Peer:
     def __init__(self, sock, rank=scope.CLIENT):
         self.sock = sock
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()    # received, not yet consumed
         self.received = bytearray()  # every byte received so far
         self.end = OPEN              # how the other side has ended
@@ -279,7 +280,24 @@ class _Sender(threading.Thread):
             self.error = error
 
 
-class Client(Peer):
+class _Asking(Peer):
+    """What every client can do."""
+
+    def ask(self, data, method=None, within=DEFAULT):
+        """Sends a request and receives the response to it."""
+        self.send(data)
+        return self.recv_response(method or data.split(b" ", 1)[0].decode("latin-1"), within)
+
+    def connect(self, authority, early=b"", within=DEFAULT):
+        """CONNECT; asserts success and returns self as the open tunnel."""
+        target = authority.encode()
+        self.send(b"CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n%s" % (target, target, early))
+        head = self.recv_until(b"\r\n\r\n", within)
+        assert head == b"HTTP/1.1 200 Connection established\r\n\r\n", head
+        return self
+
+
+class Client(_Asking):
     """A raw client connection."""
 
     def __init__(self, host, port, source=None, rcvbuf=None, within=DEFAULT):
@@ -297,15 +315,16 @@ class Client(Peer):
             raise
         super().__init__(sock)
 
-    def ask(self, data, method=None, within=DEFAULT):
-        """Sends a request and receives the response to it."""
-        self.send(data)
-        return self.recv_response(method or data.split(b" ", 1)[0].decode("latin-1"), within)
 
-    def connect(self, authority, early=b"", within=DEFAULT):
-        """CONNECT; asserts success and returns self as the open tunnel."""
-        target = authority.encode()
-        self.send(b"CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n%s" % (target, target, early))
-        head = self.recv_until(b"\r\n\r\n", within)
-        assert head == b"HTTP/1.1 200 Connection established\r\n\r\n", head
-        return self
+class UnixClient(_Asking):
+    """The same over a Unix socket."""
+
+    def __init__(self, path, within=DEFAULT):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(scaled(within))
+            sock.connect(str(path))
+        except OSError:
+            sock.close()
+            raise
+        super().__init__(sock)
