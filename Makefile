@@ -29,6 +29,14 @@ fuzz:
 bench: all
 	@tools/install-deps bench
 	bench/run $(BENCH)
+# the Debian package of HEAD, in build-deb/; then its life in clean roots, under systemd, and the container (as root, minutes)
+deb:
+	@tools/install-deps deb
+	tools/deb
+check-deb: deb
+	tests/package/run
+	tests/package/service
+	tests/package/container
 format:
 	@tools/install-deps test
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -37,4 +45,4 @@ lint:
 	tools/check floors rooms clang
 clean:
 	rm -rf build build-*
-.PHONY: all run check install asan tsan fuzz bench format lint clean
+.PHONY: all run check install asan tsan fuzz bench deb check-deb format lint clean
