@@ -218,7 +218,7 @@ def test_record_of_a_request(proxy, web):
     """S002-8 S003-3 S004-3 S001-12 S002-11"""
     client = proxy.client()
     client.ask(request("POST", web.url("/path/x?secret=1"), body=b"12345"))
-    record = proxy.wait_access(1, {"server.port": web.port})[0]
+    record = proxy.wait_access(1, {"server.port": web.port, "url.path": "/path/x"})[0]
     answer = b"POST /path/x?secret=1"
     expected = {
         "client.address": "127.0.0.1", "client.port": client.local[1], "http.request.method": "POST", "server.address": "127.0.0.1",
