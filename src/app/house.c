@@ -213,14 +213,20 @@ static void files_changed(struct task *t, unsigned bits)
         reload_soon(s, RELOAD_BY_FILE);
 }
 
-static int watch_signals(struct server *s)
+void house_signals(sigset_t *ret_set)
 {
     static const int taken[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
+
+    sigemptyset(ret_set);
+    for (unsigned i = 0; i < ARRAY_LEN(taken); i++)
+        sigaddset(ret_set, taken[i]);
+}
+
+static int watch_signals(struct server *s)
+{
     sigset_t set;
 
-    sigemptyset(&set);
-    for (unsigned i = 0; i < ARRAY_LEN(taken); i++)
-        sigaddset(&set, taken[i]);
+    house_signals(&set);
     s->signals = (struct watch){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .events = EPOLLIN, .ready = signals_ready};
     return s->signals.fd < 0 ? -errno : loop_watch(&s->house.loop, &s->signals);
 }

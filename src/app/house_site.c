@@ -182,7 +182,7 @@ void house_site(struct server *s)
 void house_dump(struct server *s)
 {
     struct server_view v;
-    char *text, *line;
+    char *text;
     size_t n;
 
     if (ask_view(s, true, DUMP_EXCHANGES, &v) < 0)
@@ -190,11 +190,7 @@ void house_dump(struct server *s)
     v.n_exchanges = DUMP_EXCHANGES;
     text = status_text(&v, &n);
     ask_view_done(s, &v);
-    for (line = text; line && *line;) {
-        size_t len = strcspn(line, "\n");
-
-        log_info("%.*s", (int)len, line);
-        line += len + (line[len] == '\n');
-    }
+    if (text)
+        log_lines(LOG_INFO, text);
     mem_free(text);
 }

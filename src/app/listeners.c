@@ -273,12 +273,8 @@ static int plan_proxies(struct listeners *ls, const struct conf *c, struct liste
     for (unsigned i = 0; i < c->n_listen; i++) {
         const struct conf_listen *l = &c->listen[i];
         struct wish w = {LISTEN_PROXY, l->kind, &l->addr, l->path, l};
-        int r;
+        int r = plan_one(ls, p, &w);
 
-        /* Where systemd hands over, the default addresses are nobody's wish. */
-        if (l->dflt && ls->n_handed)
-            continue;
-        r = plan_one(ls, p, &w);
         /* Nobody asked for [::1] by name: a machine without IPv6 does without. */
         if (l->dflt && p->n && (r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT)) {
             log_info("not listening on %s: %s", l->text, err_text(r));

@@ -68,24 +68,13 @@ static bool wait_for_workers(struct server *s)
 
 /* ---- saying so ---- */
 
-void reload_say_listeners(const struct listeners_plan *p)
+void reload_say_listeners(const struct listeners_plan *p, bool first)
 {
     static const char *const what[] = {[LISTEN_PROXY] = "listening", [LISTEN_ADMIN] = "admin", [LISTEN_CONTROL] = "control"};
 
     for (unsigned i = 0; i < p->n; i++)
-        if (p->v[i].fresh || p->v[i].socket->handed)
+        if (p->v[i].fresh || (first && p->v[i].socket->handed))
             log_info("%s on %s", what[p->v[i].socket->role], p->v[i].socket->text);
-}
-
-static void say_errors(const char *text)
-{
-    while (*text) {
-        int n = (int)strcspn(text, "\n");
-
-        log_error("%.*s", n, text);
-        text += n;
-        text += *text == '\n';
-    }
 }
 
 /* The old configuration stays. The text is what the operator reads where the reload was asked for. */
@@ -95,7 +84,7 @@ static enum reload_result failed(struct server *s, const char *cause, char *erro
     snprintf(s->last_text, sizeof(s->last_text), "reload (%s) failed: the configuration of before stays in service", cause);
     log_error("%s", s->last_text);
     if (errors)
-        say_errors(errors);
+        log_lines(LOG_ERROR, errors);
     return RELOAD_FAILED;
 }
 
@@ -220,7 +209,7 @@ static enum reload_result put_in_service(struct server *s, const char *cause, st
     e->snap.released = house_released;
     e->snap.owner = s;
     s->generation++;
-    reload_say_listeners(&p);
+    reload_say_listeners(&p, false);
     commit(s, e, &p);
     closed = s->n_removed;
     access_switch(s->log, set);

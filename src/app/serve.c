@@ -80,13 +80,10 @@ static void raise_fd_limit(void)
 
 static void block_signals(void)
 {
-    static const int taken[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
     sigset_t set;
 
     signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&set);
-    for (unsigned i = 0; i < ARRAY_LEN(taken); i++)
-        sigaddset(&set, taken[i]);
+    house_signals(&set);
     /* Threads inherit the mask: the house reads them from a descriptor. */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
@@ -181,7 +178,7 @@ static int open_edition(struct server *s, struct conf *c)
         return EXIT_OSERR;
     s->current->snap.released = house_released;
     s->current->snap.owner = s;
-    reload_say_listeners(&p);
+    reload_say_listeners(&p, true);
     return 0;
 }
 

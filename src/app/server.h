@@ -86,6 +86,8 @@ struct server {
 };
 
 /* house.c */
+/* Those that the house reads, and everybody else has blocked. */
+void house_signals(sigset_t *ret_set);
 int house_start(struct server *s) MUST_USE;
 void house_run(struct server *s); /* until everything has stopped */
 void house_done(struct server *s);
@@ -111,7 +113,7 @@ void reload_again(struct server *s);
 void reload_retire(struct server *s);
 /* Which files to watch from now on: the current edition's. */
 void reload_watch(struct server *s);
-/* The listeners' lines: "listening on", "admin on", "control on". */
-void reload_say_listeners(const struct listeners_plan *p);
+/* The lines of new listeners: "listening on", "admin on", "control on"; with `first` of those, too, that systemd handed over. */
+void reload_say_listeners(const struct listeners_plan *p, bool first);
 
 #endif

@@ -92,6 +92,17 @@ void log_emit(enum log_level level, const char *fmt, ...)
     errno = saved;
 }
 
+void log_lines(enum log_level level, const char *text)
+{
+    while (*text) {
+        int n = (int)strcspn(text, "\n");
+
+        log_emit(level, "%.*s", n, text);
+        text += n;
+        text += *text == '\n';
+    }
+}
+
 static uint64_t current_second(void)
 {
     struct timespec ts = {0};

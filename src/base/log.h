@@ -22,6 +22,9 @@ void log_set_level(enum log_level max);
 enum log_level log_get_level(void);
 void log_emit(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 
+/* A text of several lines, a line each. */
+void log_lines(enum log_level level, const char *text);
+
 #define log_error(...) log_emit(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_emit(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_emit(LOG_INFO, __VA_ARGS__)

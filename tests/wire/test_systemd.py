@@ -40,6 +40,15 @@ def test_a_socket_serves(web):
     assert status(web, port_of(sock)) == 200
 
 
+def test_a_reload_does_not_announce_it_again(web):
+    """RELOADING: the line is for new listeners"""
+    sock = listening()
+    ginnel = Systemd([sock]).start({"listen": None})
+    ginnel.reload({"listen": None, "name": "again"})
+    assert addresses(ginnel) == [f"127.0.0.1:{port_of(sock)}"]
+    assert status(web, port_of(sock)) == 200
+
+
 def test_several_sockets_serve(web):
     socks = [listening() for _ in range(3)]
     ginnel = Systemd(socks, names=["a", "b", "c"]).start({"listen": None})
