@@ -8,6 +8,7 @@
 #include "io/addr.h"
 #include "io/resolve.h"
 #include "policy/matcher.h"
+#include "policy/route.h"
 #include "policy/ranges.h"
 #include "proxy/access.h"
 #include "proxy/conf.h"
@@ -49,6 +50,8 @@ struct conf {
     struct resolve_conf resolve; /* its strings belong to the conf */
     struct access_output *outputs; /* of the access log; none: off */
     unsigned n_outputs;
+    struct route *routes; /* of `upstream` */
+    unsigned n_routes;
     int log_level; /* enum log_level */
     struct addr *admin; /* where metrics and health are served; none: nowhere */
     unsigned n_admin;

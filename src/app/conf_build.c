@@ -112,21 +112,31 @@ static const struct {
     [OPTION_LISTENER] = {"the name of a listener", "the `name` of an item of `listen`"},
 };
 
+/* Of RATE, min is 1 where sizes are meant. */
+static bool is_byte_rate(const struct conf_kind *k)
+{
+    return k->type == OPTION_RATE && k->min;
+}
+
 static const char *type_phrase(struct conf_build *b, const struct conf_kind *k)
 {
+    const char *phrase = is_byte_rate(k) ? "a size a second" : types[k->type].phrase;
+
     if (k->what)
         return k->what;
     if (k->type == OPTION_WORD)
         return words_phrase(b, k);
     if (k->words && k->type != OPTION_SINK && k->type != OPTION_TUNNELS && k->type != OPTION_RANGE)
-        return conf_report_say(b->report, "%s or %s", types[k->type].phrase, words_phrase(b, k));
-    return types[k->type].phrase;
+        return conf_report_say(b->report, "%s or %s", phrase, words_phrase(b, k));
+    return phrase;
 }
 
 const char *conf_build_hint(struct conf_build *b, const struct conf_kind *k)
 {
     if (k->like)
         return conf_report_say(b->report, "like this: %s", k->like);
+    if (is_byte_rate(k))
+        return "like this: 20KB/s";
     return types[k->type].hint;
 }
 

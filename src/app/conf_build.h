@@ -18,6 +18,8 @@ enum {
     CONF_SERVERS_MAX = 8,
     CONF_ADMIN_MAX = 8,
     CONF_OUTPUTS_MAX = 32,
+    CONF_ROUTES_MAX = 1024, /* entries of `upstream` */
+    CONF_BIND_MAX = 64,     /* source addresses of one */
     CONF_NAMES_MAX = 4096,  /* uses of listeners' names */
     CONF_WRITTEN_MAX = 512, /* ranges of a list that are compared with each other */
 };

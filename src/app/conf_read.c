@@ -9,6 +9,7 @@
 #include "app/conf_entry.h"
 #include "app/conf_log.h"
 #include "app/conf_match.h"
+#include "app/conf_upstream.h"
 #include "base/check.h"
 #include "base/err.h"
 
@@ -97,6 +98,9 @@ static void read_leaf(struct conf_build *b, const struct option_def *o,
         return;
     case OPTION_ADDRESS:
         conf_addr_admin(b, o, node);
+        return;
+    case OPTION_ENTRY:
+        conf_upstream_read(b, o, node); /* the only one there is */
         return;
     case OPTION_CONTROL:
         read_control(b, o, node);

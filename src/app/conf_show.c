@@ -220,10 +220,11 @@ static void show_placed(struct show *s, unsigned indent, const struct option_def
         show_word(s, indent, o, *(const int *)(const void *)at);
         break;
     case OPTION_COUNT:
-    case OPTION_SIZE:
         show_number(s, indent, o, *(const uint32_t *)(const void *)at);
         break;
+    case OPTION_SIZE:
     case OPTION_DURATION:
+    case OPTION_RATE:
         show_number(s, indent, o, *(const uint64_t *)(const void *)at);
         break;
     case OPTION_TOKEN:
@@ -518,6 +519,38 @@ static void show_log(struct show *s, const struct option_def *o, const struct co
     show_word(s, 2 * STEP, option("log.level"), c->log_level);
 }
 
+/* ---- ways ---- */
+
+static void show_bind(struct show *s, unsigned indent, const struct route *r)
+{
+    begin_list(s, indent, "bind");
+    for (unsigned i = 0; i < r->n_bind; i++) {
+        const struct addr_range *range = &r->bind[i];
+        unsigned length = (unsigned)(__builtin_popcountll(range->mask_hi) +
+                                     __builtin_popcountll(range->mask_lo));
+
+        add_prefix(s, indent, (wide)range->hi << 64 | range->lo, range->v4 ? length - 96 : length,
+                   range->v4);
+    }
+    end_list(s);
+}
+
+static void show_upstream(struct show *s, const struct option_def *o, const struct conf *c)
+{
+    text_printf(&s->text, "%s:%s\n", o->path, c->n_routes ? "" : " []");
+    for (unsigned i = 0; i < c->n_routes; i++) {
+        const struct route *r = &c->routes[i];
+
+        s->bullet = true;
+        show_bind(s, 2 * STEP, r);
+        if (r->n_where == 0)
+            continue;
+        text_printf(&s->text, "%*sfor:\n", 2 * STEP, "");
+        for (unsigned k = 0; k < r->n_where; k++)
+            show_matcher(s, 4 * STEP, &r->where[k]);
+    }
+}
+
 /* ---- the whole ---- */
 
 static void show_section(struct show *s, const struct option_def *section, const struct conf *c)
@@ -551,6 +584,8 @@ char *conf_show(const struct conf *c, size_t *ret_n)
             continue;
         if (o->type == OPTION_LISTEN)
             show_listen(&s, o, c);
+        else if (o->type == OPTION_ENTRY)
+            show_upstream(&s, o, c);
         else if (o->type == OPTION_SECTION && o->list)
             show_log(&s, o, c);
         else if (o->type == OPTION_SECTION)

@@ -36,6 +36,7 @@
     UNBUILT(path_, OPTION_ENTRY), .list = true, .appends = true, .shape = shape_
 
 static const struct option_word auto_words[] = {{"auto", 0}, {NULL}};
+static const struct option_word no_limit_words[] = {{"off", 0}, {NULL}};
 static const struct option_word any_words[] = {{"any", 0}, {NULL}};
 static const struct option_word off_words[] = {{"off", CONF_CONTROL_OFF}, {NULL}};
 static const struct option_word family_words[] = {
@@ -131,15 +132,42 @@ const struct option_def conf_table[] = {
     {UNBUILT("ports", OPTION_PORT), .list = true, .words = any_words,
      .sentence = "Ports that may be reached."},
     {ENTRIES("limits", &conf_shape_limit), .sentence = "Rates and quotas."},
-    {UNBUILT("capacity", OPTION_SECTION), .sentence = "Bounds of the whole process."},
-    {UNBUILT("capacity.connections", OPTION_COUNT), .min = 1, .max = 10000000,
-     .sentence = "Connections of clients."},
-    {UNBUILT("capacity.per-client", OPTION_COUNT), .min = 1, .max = 10000000,
-     .sentence = "Connections of one client."},
-    {UNBUILT("capacity.memory", OPTION_SIZE), .min = 1 << 20, .max = UINT64_MAX,
-     .sentence = "Memory of connections."},
-    {UNBUILT("capacity.pipes", OPTION_SIZE), .min = 0, .max = UINT64_MAX,
-     .sentence = "Memory of pipes."},
+    SECTION("capacity", "Bounds of the whole process. What is over one of them gets 503 with Retry-After; nothing "
+                        "that runs is ended."),
+    {.path = "capacity.connections",
+     .type = OPTION_COUNT,
+     .dflt = "50000",
+     .min = 1,
+     .max = 10000000,
+     .offset = AT(proxy.capacity.connections),
+     .sentence = "The most connections of clients, idle ones and tunnels included; those of *admin* and "
+                 "*control* do not count."},
+    {.path = "capacity.per-client",
+     .type = OPTION_COUNT,
+     .dflt = "off",
+     .min = 1,
+     .max = 10000000,
+     .words = no_limit_words,
+     .offset = AT(proxy.capacity.per_client),
+     .sentence = "The most connections of one client address. Behind a NAT one address may be many "
+                 "people. Clients of a Unix socket have none."},
+    {.path = "capacity.memory",
+     .type = OPTION_SIZE,
+     .dflt = "1GB",
+     .min = 1 << 20,
+     .max = (uint64_t)1 << 62,
+     .offset = AT(proxy.capacity.memory),
+     .sentence = "The most memory that connections and requests may take together, without the "
+                 "configuration and without the kernel's buffers. When it is reached, kept connections to "
+                 "origins are given up, and new connections and new requests are refused."},
+    {.path = "capacity.pipes",
+     .type = OPTION_SIZE,
+     .dflt = "256MB",
+     .min = 0,
+     .max = (uint64_t)1 << 62,
+     .offset = AT(proxy.capacity.pipes),
+     .sentence = "The most memory of the kernel's pipes, through which bulk is moved without "
+                 "copying it. When it is used up, bulk is copied."},
     SECTION("sizes", "Bounds of a request head."),
     {.path = "sizes.line",
      .type = OPTION_SIZE,
@@ -163,7 +191,17 @@ const struct option_def conf_table[] = {
      .max = 10000,
      .offset = AT(proxy.sizes.fields),
      .sentence = "The most fields of a head. Requests with more get 431."},
-    {ENTRIES("upstream", &conf_shape_upstream), .sentence = "Other proxies and source addresses."},
+    {.path = "upstream",
+     .type = OPTION_ENTRY,
+     .list = true,
+     .appends = true,
+     .shape = &conf_shape_upstream,
+     .dflt_says = "none",
+     NOWHERE,
+     .sentence = "Which way requests go: a list of maps. *for* is a matcher (see LANGUAGE), without it "
+                 "everything; *bind* the address, range or list of them that the connections come "
+                 "from. The first entry that matches decides (see SOURCE ADDRESSES). Nothing "
+                 "else that an entry may say is in this build."},
     {UNBUILT("intercept", OPTION_SECTION), .sentence = "Looking inside TLS."},
     {UNBUILT("intercept.only", OPTION_ENTRY), .shape = &conf_shape_matcher,
      .sentence = "What is looked into."},
@@ -212,8 +250,14 @@ const struct option_def conf_table[] = {
      .max = DAYS(7),
      .offset = AT(resolve.ttl_max_ms),
      .sentence = "The longest time that an answer is kept, whatever its own time to live."},
-    {UNBUILT("resolver.stale", OPTION_DURATION), .max = DAYS(7),
-     .sentence = "How long answers are used past their time."},
+    {.path = "resolver.stale",
+     .type = OPTION_DURATION,
+     .dflt = "0s",
+     .max = DAYS(7),
+     .offset = AT(resolve.stale_ms),
+     .sentence = "How long an answer may be used past its time, while a new one is fetched or cannot "
+                 "be had. *0s* is never. It holds for each answer that has addresses, counted from "
+                 "the end of its own time; that a name does not exist ends it at once."},
     SECTION("timeouts", "How long ginnel waits."),
     TIMEOUT("timeouts.connect", proxy.timeouts.connect, 1, "10s",
             "For a connection to the origin, all its addresses together. Then 504."),
@@ -222,7 +266,7 @@ const struct option_def conf_table[] = {
     {UNBUILT("timeouts.tls", OPTION_DURATION), .min = 1, .max = LONGEST,
      .sentence = "For a TLS handshake."},
     TIMEOUT("timeouts.response", proxy.timeouts.response, 1, "5m",
-            "For the first byte of an answer, once the request is complete. Then 504."),
+            "For the head of an answer, once the request is complete. Then 504."),
     TIMEOUT("timeouts.idle", proxy.timeouts.idle, 1, "5m",
             "Between two bytes of a message. Then the connection is reset."),
     TIMEOUT("timeouts.keepalive", proxy.timeouts.keepalive, 1, "60s",
@@ -233,6 +277,15 @@ const struct option_def conf_table[] = {
             "For the other direction of a tunnel, after one has ended and while nothing moves."),
     TIMEOUT("timeouts.drain", proxy.timeouts.drain, 0, "30s",
             "For what is still running when ginnel is told to stop."),
+    {.path = "timeouts.body-rate",
+     .type = OPTION_RATE,
+     .dflt = "off",
+     .min = 1, /* sizes are meant */
+     .words = no_limit_words,
+     .offset = AT(proxy.timeouts.body_rate),
+     .sentence = "The least rate at which the content of a request must come, such as _1KB/s_: averaged "
+                 "over each 10 s in which the origin was ready to take it. Then 408, or a reset if an answer "
+                 "has begun."},
     {.path = "via",
      .type = OPTION_SWITCH,
      .dflt = "on",

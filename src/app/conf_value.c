@@ -220,7 +220,7 @@ static bool split(struct slice s, struct slice *ret_amount, struct slice *ret_ti
 }
 
 /* min is 1 where bytes are meant: 20MB/s; else digits: 50/s. */
-static int check_rate(const struct conf_kind *k, struct slice s)
+static int parse_rate(bool bytes, struct slice s, uint64_t *ret_v)
 {
     struct slice amount, time;
     uint64_t v;
@@ -228,10 +228,20 @@ static int check_rate(const struct conf_kind *k, struct slice s)
 
     if (!split(s, &amount, &time) || !slice_eq(time, SLICE("s")))
         return ERR_SYNTAX;
-    r = k->min ? conf_value_size(amount, &v) : num_dec(amount, UINT32_MAX, &v);
+    r = bytes ? conf_value_size(amount, &v) : num_dec(amount, UINT32_MAX, &v);
     if (r < 0)
         return r;
-    return v ? 0 : ERR_RANGE;
+    if (v == 0)
+        return ERR_RANGE;
+    *ret_v = v;
+    return 0;
+}
+
+static int check_rate(const struct conf_kind *k, struct slice s)
+{
+    uint64_t v;
+
+    return parse_rate(k->min > 0, s, &v);
 }
 
 static int check_quota(struct slice s)
@@ -440,14 +450,16 @@ static int set_number(const struct option_def *o, struct slice s, void *place)
         r = conf_value_duration(s, &v);
     else if (o->type == OPTION_SIZE)
         r = conf_value_size(s, &v);
+    else if (o->type == OPTION_RATE)
+        r = parse_rate(o->min > 0, s, &v);
     else
         r = num_dec(s, UINT32_MAX, &v);
     if (!w && r < 0)
         return r;
-    if (o->type == OPTION_DURATION)
-        *(uint64_t *)place = v;
-    else
+    if (o->type == OPTION_COUNT)
         *(uint32_t *)place = (uint32_t)v;
+    else
+        *(uint64_t *)place = v;
     return 0;
 }
 
@@ -484,6 +496,7 @@ int conf_value_set(const struct option_def *o, struct slice s, struct arena *a, 
     case OPTION_COUNT:
     case OPTION_SIZE:
     case OPTION_DURATION:
+    case OPTION_RATE:
         return set_number(o, s, place);
     case OPTION_TOKEN:
     case OPTION_NAME:
@@ -510,6 +523,10 @@ void conf_value_text(enum option_type type, uint64_t v, char out[CONF_VALUE_TEXT
         put_amount(duration_units, v, "s", out);
     else if (type == OPTION_SIZE)
         put_amount(size_units, v, "B", out);
+    else if (type == OPTION_RATE)
+        put_amount(size_units, v, "B", out);
     else
         snprintf(out, CONF_VALUE_TEXT, "%" PRIu64, v);
+    if (type == OPTION_RATE)
+        strcat(out, "/s");
 }

@@ -53,7 +53,7 @@ int conf_value_set(const struct option_def *o, struct slice s, struct arena *a,
                    void *base) MUST_USE;
 
 enum { CONF_VALUE_TEXT = 32 };
-/* A number of the option's type as the operator would write it: "90s", "64KB", "12". */
+/* A number of the option's type as the operator would write it: "90s", "64KB", "1KB/s", "12". */
 void conf_value_text(enum option_type type, uint64_t v, char out[CONF_VALUE_TEXT]);
 
 #endif

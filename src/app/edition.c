@@ -115,6 +115,8 @@ struct edition *edition_new(struct conf *c, const struct listeners_plan *p, unsi
     e->snap.policy = &e->policy;
     e->snap.resolve = &c->resolve;
     e->snap.listen = e->listen;
+    e->snap.routes = c->routes;
+    e->snap.n_routes = c->n_routes;
     for (unsigned i = 0; i < p->n; i++)
         add_listener(e, &p->v[i]);
     find_local(e);
@@ -178,7 +180,8 @@ static bool same_resolver(const struct resolve_conf *a, const struct resolve_con
 
     while (*x && *y && strcmp(*x, *y) == 0)
         x++, y++;
-    return !*x && !*y && a->system == b->system && a->search == b->search && a->family == b->family && a->ttl_max_ms == b->ttl_max_ms;
+    return !*x && !*y && a->system == b->system && a->search == b->search && a->family == b->family && a->ttl_max_ms == b->ttl_max_ms &&
+           a->stale_ms == b->stale_ms;
 }
 
 /* Matchers are not compared: an output that has one may have changed. */
@@ -205,7 +208,9 @@ size_t edition_diff(const struct conf *a, const struct conf *b, char *out, size_
     } keys[] = {
         {"listen", same_listen(a, b)},
         {"clients", same_clients(&a->clients, &b->clients)},
+        {"upstream", a->n_routes == 0 && b->n_routes == 0}, /* matchers are not compared */
         {"sizes", memcmp(&a->proxy.sizes, &b->proxy.sizes, sizeof(a->proxy.sizes)) == 0},
+        {"capacity", memcmp(&a->proxy.capacity, &b->proxy.capacity, sizeof(a->proxy.capacity)) == 0},
         {"resolver", same_resolver(&a->resolve, &b->resolve)},
         {"timeouts", memcmp(&a->proxy.timeouts, &b->proxy.timeouts, sizeof(a->proxy.timeouts)) == 0},
         {"via", a->proxy.via == b->proxy.via},

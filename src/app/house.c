@@ -115,28 +115,59 @@ static void ping_run(struct msg *m, struct loop *loop)
     atomic_store(&CONTAINER_OF(m, struct server_ping, msg)->out, false);
 }
 
+static void ping(struct worker *w, struct server_ping *p)
+{
+    p->msg.run = ping_run;
+    atomic_store(&p->out, true);
+    /* A full inbox is seen by how long the turn takes. */
+    if (!loop_post(&w->loop, &p->msg))
+        atomic_store(&p->out, false);
+}
+
+/* Its thread is interrupted: what it runs goes into the line, its stack, once, to stderr. */
+static void say_stuck(struct server *s, unsigned i)
+{
+    struct stall_seen seen = {0};
+    bool known = stall_ask(&s->workers[i]->stall, !s->pings[i].said, SERVER_SEEN_MS, &seen);
+    double turn_s = (double)house_turn_ms(s->workers[i]) / 1000;
+
+    s->pings[i].said = true;
+    log_warn("worker %u does not turn, for %.1f s; task %s%s%s: systemd is sent no keep-alive", i, turn_s,
+             !known ? "unknown" : seen.task ? seen.task : "none", seen.step ? ", step " : "", seen.step ? seen.step : "");
+}
+
+/* A turn that takes longer than half of the manager's interval. */
+static bool worker_alive(struct server *s, unsigned i)
+{
+    struct worker *w = s->workers[i];
+    struct server_ping *p = &s->pings[i];
+
+    if (atomic_load(&w->stopped))
+        return true;
+    if (atomic_load(&p->out) || house_turn_ms(w) > s->watchdog_ms) {
+        say_stuck(s, i);
+        return false;
+    }
+    p->said = false;
+    return true;
+}
+
 /* systemd hears from us only while every worker's loop turns. */
 static void watchdog(struct server *s)
 {
-    bool alive = true;
+    uint64_t now_ms = s->house.loop.now_ms;
+    bool alive = true, late;
 
-    if (!s->watchdog_ms || s->house.loop.now_ms < s->watchdog_at_ms)
+    if (!s->watchdog_ms || now_ms < s->watchdog_at_ms)
         return;
-    s->watchdog_at_ms = s->house.loop.now_ms + s->watchdog_ms;
+    /* So late that all of the process stood still (SIGSTOP): the workers could not turn, and are judged the next time. */
+    late = now_ms - s->watchdog_at_ms > s->watchdog_ms;
+    s->watchdog_at_ms = now_ms + s->watchdog_ms;
     for (unsigned i = 0; i < s->n_started; i++) {
-        struct server_ping *p = &s->pings[i];
-
-        if (atomic_load(&s->workers[i]->stopped))
-            continue;
-        if (atomic_load(&p->out)) {
-            log_limited(LOG_WARN, 1, "worker %u does not turn", i);
+        if (!late && !worker_alive(s, i))
             alive = false;
-            continue;
-        }
-        p->msg.run = ping_run;
-        atomic_store(&p->out, true);
-        if (!loop_post(&s->workers[i]->loop, &p->msg))
-            atomic_store(&p->out, false);
+        else if (!atomic_load(&s->pings[i].out) && !atomic_load(&s->workers[i]->stopped))
+            ping(s->workers[i], &s->pings[i]);
     }
     if (alive)
         sd_notify("WATCHDOG=1");
@@ -239,6 +270,7 @@ int house_start(struct server *s)
     task_init(&s->task, loop, "house", house_turn);
     task_init(&s->files_task, loop, "files", files_changed);
     timer_init(&s->timer, &s->task);
+    house_dump_start(s);
     r = watch_signals(s);
     if (r < 0)
         return r;
@@ -277,6 +309,7 @@ void house_done(struct server *s)
         loop_unwatch(&s->house.loop, &s->signals);
         close(s->signals.fd);
     }
+    house_dump_done(s);
     timer_stop(&s->timer);
     task_cancel(&s->task);
     task_cancel(&s->files_task);

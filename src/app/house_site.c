@@ -3,17 +3,17 @@
  * thread, from the house's exchanges and for USR2.
  */
 #include "app/conf_show.h"
+#include "app/dump.h"
 #include "app/server.h"
 #include "app/status.h"
+#include "app/text.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "build_config.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum { DUMP_EXCHANGES = 200 };
+#include <time.h>
 
 static enum server_phase phase_of(const struct server *s)
 {
@@ -43,14 +43,36 @@ static void picture_listeners(const struct server *s, struct picture *p, struct 
     v->n_listeners = s->listeners.n;
 }
 
+uint64_t house_turn_ms(const struct worker *w)
+{
+    uint64_t since = atomic_load_explicit(&w->loop.busy_since_us, memory_order_relaxed), now_us;
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    now_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+    return since && now_us > since && !atomic_load(&w->stopped) ? (now_us - since) / 1000 : 0;
+}
+
+/* One that does not answer is interrupted, and says what it runs. */
+static void picture_worker(const struct server *s, const struct report_all *reports, unsigned i, struct view_worker *ret)
+{
+    struct worker *w = s->workers[i];
+    uint64_t turn_ms = house_turn_ms(w);
+
+    *ret = (struct view_worker){
+        .id = w->id,
+        .stats = &w->stats,
+        .turns = atomic_load_explicit(&w->loop.heartbeat, memory_order_relaxed),
+        .turn_ms = turn_ms >= VIEW_TURN_MS ? turn_ms : 0,
+    };
+    if (reports && !reports->v[i].came && !atomic_load(&w->stopped))
+        ret->seen_known = stall_ask(&w->stall, false, SERVER_SEEN_MS, &ret->seen);
+}
+
 static void picture_workers(const struct server *s, struct picture *p, struct server_view *v)
 {
     for (unsigned i = 0; i < s->n_started; i++)
-        p->workers[i] = (struct view_worker){
-            .id = s->workers[i]->id,
-            .stats = &s->workers[i]->stats,
-            .turns = atomic_load_explicit(&s->workers[i]->loop.heartbeat, memory_order_relaxed),
-        };
+        picture_worker(s, p->reports, i, &p->workers[i]);
     v->workers = p->workers;
     v->n_workers = s->n_started;
 }
@@ -73,6 +95,19 @@ static uint64_t drain_left(const struct server *s)
     return s->drain_until_ms > now_ms ? s->drain_until_ms - now_ms : 0;
 }
 
+static struct view_capacity capacity_view(const struct server *s)
+{
+    const struct proxy_conf *c = &s->current->conf->proxy;
+
+    return (struct view_capacity){
+        .connections = capacity_connections(s->capacity),
+        .connections_limit = c->capacity.connections,
+        .clients_limit = c->capacity.per_client,
+        .memory = mem_counted(),
+        .memory_limit = c->capacity.memory,
+    };
+}
+
 static void view_fill(const struct server *s, struct picture *p, struct server_view *v)
 {
     *v = (struct server_view){
@@ -89,6 +124,7 @@ static void view_fill(const struct server *s, struct picture *p, struct server_v
                    .result = s->last_result,
                    .errors = s->last_errors},
         .log = access_counts(s->log),
+        .capacity = capacity_view(s),
     };
     memcpy(v->reload.counts, s->reloads, sizeof(v->reload.counts));
     view_process(&v->process);
@@ -103,20 +139,27 @@ static enum server_phase ask_phase(void *owner)
     return phase_of(owner);
 }
 
-static int ask_view(void *owner, bool ask, unsigned n_exchanges, struct server_view *ret_view)
+/* ask NULL: nobody is asked. */
+static int make_view(struct server *s, const struct report_ask *ask, struct server_view *ret_view)
 {
-    struct server *s = owner;
     struct picture *p = mem_zalloc(sizeof(*p));
 
     if (!p)
         return ERR_NOMEM;
-    if (ask && report_all(s->workers, s->n_started, n_exchanges, REPORT_ALL_WAIT_MS, &p->reports) < 0) {
+    if (ask && report_all(s->workers, s->n_started, ask, &p->reports) < 0) {
         mem_free(p);
         return ERR_NOMEM;
     }
     view_fill(s, p, ret_view);
     ret_view->reports = p->reports;
     return 0;
+}
+
+static int ask_view(void *owner, bool ask, unsigned n_exchanges, struct server_view *ret_view)
+{
+    const struct report_ask q = {.n_xchgs = n_exchanges, .wait_ms = REPORT_ALL_WAIT_MS};
+
+    return make_view(owner, ask ? &q : NULL, ret_view);
 }
 
 static void ask_view_done(void *owner, struct server_view *view)
@@ -179,18 +222,29 @@ void house_site(struct server *s)
 
 /* ---- USR2 ---- */
 
-void house_dump(struct server *s)
+/* p: made for it; NULL: memory was refused. */
+static void add(struct text *t, char *p)
 {
+    if (p)
+        text_str(t, p);
+    else
+        t->refused = true;
+    mem_free(p);
+}
+
+char *house_dump_text(struct server *s)
+{
+    const struct report_ask ask = {.n_xchgs = STATUS_EXCHANGES, .sessions = true, .wait_ms = REPORT_ALL_WAIT_MS};
     struct server_view v;
-    char *text;
+    struct text t = {0};
     size_t n;
 
-    if (ask_view(s, true, DUMP_EXCHANGES, &v) < 0)
-        return;
-    v.n_exchanges = DUMP_EXCHANGES;
-    text = status_text(&v, &n);
+    if (make_view(s, &ask, &v) < 0)
+        return NULL;
+    v.n_exchanges = STATUS_EXCHANGES;
+    add(&t, status_text(&v, &n));
+    for (unsigned i = 0; i < v.reports->n; i++)
+        add(&t, dump_text(&v, i, &n));
     ask_view_done(s, &v);
-    if (text)
-        log_lines(LOG_INFO, text);
-    mem_free(text);
+    return text_take(&t, &n);
 }

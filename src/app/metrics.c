@@ -164,6 +164,12 @@ static void put_workers(struct text *t, const struct server_view *v)
         text_u64(t, v->workers[i].turns);
         text_str(t, "\n");
     }
+    family(t, "worker_turn_seconds", "gauge", "how long the worker's present round has been running, when that is 0.1 s or more");
+    for (unsigned i = 0; i < v->n_workers; i++) {
+        text_printf(t, "ginnel_worker_turn_seconds{worker=\"%u\"} ", v->workers[i].id);
+        put_fraction(t, v->workers[i].turn_ms, 1000);
+        text_str(t, "\n");
+    }
 }
 
 static void put_histogram(struct text *t, const struct server_view *v, enum stats_time which, const char *name, const char *help)
@@ -176,7 +182,7 @@ static void put_histogram(struct text *t, const struct server_view *v, enum stat
             n += load(&v->workers[i].stats->times[which].n[b]);
         text_printf(t, "ginnel_%s_bucket{le=\"", name);
         if (b < STATS_BOUNDS)
-            put_us(t, stats_bounds_us[b]);
+            put_us(t, stats_bounds_us[which][b]);
         else
             text_str(t, "+Inf");
         text_str(t, "\"} ");
@@ -199,6 +205,16 @@ static void put_times(struct text *t, const struct server_view *v)
     put_histogram(t, v, STATS_REQUEST, "request_duration_seconds", "how long requests took, from their beginning to their end; without tunnels");
     put_histogram(t, v, STATS_FIRST_BYTE, "first_byte_duration_seconds",
                   "how long the first byte of an origin's answer took, from the beginning of the request");
+    put_histogram(t, v, STATS_RELAY_DELAY, "relay_delay_seconds",
+                  "how long small messages of tunnels lay here at most, from readable to written; one in eight is measured");
+}
+
+static void put_capacity(struct text *t, const struct server_view *v)
+{
+    gauge(t, "capacity_connections", "client connections now, of those that capacity.connections allows", v->capacity.connections);
+    gauge(t, "capacity_connections_limit", "capacity.connections", v->capacity.connections_limit);
+    gauge(t, "capacity_memory_bytes", "memory of connections and requests now, of that which capacity.memory allows", v->capacity.memory);
+    gauge(t, "capacity_memory_limit_bytes", "capacity.memory", v->capacity.memory_limit);
 }
 
 static void put_log(struct text *t, const struct server_view *v)
@@ -247,6 +263,7 @@ char *metrics_text(const struct server_view *v, size_t *ret_n)
     put_process(&t, v);
     put_configuration(&t, v);
     put_now(&t, v);
+    put_capacity(&t, v);
     put_workers(&t, v);
     put_counters(&t, v);
     put_ends(&t, v);

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/pipes.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -161,6 +162,7 @@ static void commit(struct server *s, struct edition *e, const struct listeners_p
     change_listeners(s, p);
     s->current = e;
     worker_use(&s->house, &e->snap);
+    pipes_limit(e->conf->proxy.capacity.pipes);
     list_push(&s->retired, &old->link);
     atomic_store(&s->change.left, s->n_started);
     for (unsigned i = 0; i < s->n_started; i++)

@@ -53,15 +53,26 @@ static struct gathering *gathering_new(unsigned n)
     return g;
 }
 
+static void free_room(struct report_worker *r)
+{
+    mem_free(r->v);
+    mem_free(r->s);
+}
+
 static void gathering_let_go(struct gathering *g)
 {
+    bool counted;
+
     if (atomic_fetch_sub(&g->holders, 1) != 1)
         return;
+    /* It is the main thread's memory, whoever frees it. */
+    counted = mem_count(false);
     for (unsigned i = 0; i < g->n; i++)
-        mem_free(g->v[i].r.v);
+        free_room(&g->v[i].r);
     pthread_cond_destroy(&g->answered);
     pthread_mutex_destroy(&g->lock);
     mem_free(g);
+    mem_count(counted);
 }
 
 /* On the worker's thread. */
@@ -81,30 +92,30 @@ static void question_run(struct msg *m, struct loop *loop)
 }
 
 /* Room for what it has now: sessions that begin meanwhile are the youngest, and are not shown. */
-static int question_prepare(struct gathering *g, struct question *q, struct worker *w, unsigned n_xchgs)
+static int question_prepare(struct gathering *g, struct question *q, struct worker *w, const struct report_ask *ask)
 {
     unsigned sessions = atomic_load_explicit(&w->load, memory_order_relaxed);
 
     q->msg.run = question_run;
     q->gathering = g;
     q->worker = w;
-    q->r.cap = n_xchgs < sessions ? n_xchgs : sessions;
-    if (q->r.cap == 0)
-        return 0;
-    q->r.v = mem_array(q->r.cap, sizeof(*q->r.v));
-    return q->r.v ? 0 : ERR_NOMEM;
+    q->r.cap = ask->n_xchgs < sessions ? ask->n_xchgs : sessions;
+    q->r.cap_s = ask->sessions && sessions ? REPORT_SESSIONS : 0;
+    q->r.v = q->r.cap ? mem_array(q->r.cap, sizeof(*q->r.v)) : NULL;
+    q->r.s = q->r.cap_s ? mem_array(q->r.cap_s, sizeof(*q->r.s)) : NULL;
+    return (q->r.cap && !q->r.v) || (q->r.cap_s && !q->r.s) ? ERR_NOMEM : 0;
 }
 
-static int prepare(struct gathering *g, struct worker *const *workers, unsigned n_xchgs)
+static int prepare(struct gathering *g, struct worker *const *workers, const struct report_ask *ask)
 {
     int r = 0;
 
     for (unsigned i = 0; i < g->n && r == 0; i++)
-        r = question_prepare(g, &g->v[i], workers[i], n_xchgs);
+        r = question_prepare(g, &g->v[i], workers[i], ask);
     return r;
 }
 
-static void ask(struct gathering *g)
+static void post_all(struct gathering *g)
 {
     /* Counted before the first can answer. */
     g->open = g->n;
@@ -151,12 +162,13 @@ static void collect(struct gathering *g, const struct worker *const *workers, un
             continue;
         a->v[i] = (struct report_answer){.came = true, .r = q->r};
         q->r.v = NULL;
+        q->r.s = NULL;
         a->n_came++;
     }
     pthread_mutex_unlock(&g->lock);
 }
 
-int report_all(struct worker *const *workers, unsigned n, unsigned n_xchgs, unsigned wait_ms, struct report_all **ret_all)
+int report_all(struct worker *const *workers, unsigned n, const struct report_ask *ask, struct report_all **ret_all)
 {
     struct report_all *a = mem_zalloc(sizeof(*a) + n * sizeof(a->v[0]));
     struct gathering *g;
@@ -167,10 +179,10 @@ int report_all(struct worker *const *workers, unsigned n, unsigned n_xchgs, unsi
     g = gathering_new(n);
     if (!g)
         goto fail_all;
-    if (prepare(g, workers, n_xchgs) < 0)
+    if (prepare(g, workers, ask) < 0)
         goto fail_gathering;
-    ask(g);
-    collect(g, (const struct worker *const *)workers, wait_ms, a);
+    post_all(g);
+    collect(g, (const struct worker *const *)workers, ask->wait_ms, a);
     gathering_let_go(g);
     *ret_all = a;
     return 0;
@@ -187,6 +199,6 @@ void report_all_free(struct report_all *a)
     if (!a)
         return;
     for (unsigned i = 0; i < a->n; i++)
-        mem_free(a->v[i].r.v);
+        free_room(&a->v[i].r);
     mem_free(a);
 }

@@ -16,13 +16,19 @@ struct report_all {
     unsigned n, n_came;
     struct report_answer {
         bool came;             /* false: it does not answer, and of r only id is filled */
-        struct report_worker r; /* r.v belongs to the report */
+        struct report_worker r; /* r.v and r.s belong to the report */
     } v[];
 };
 
-/* Asks n workers, for at most n_xchgs exchanges each; waits until all have answered, or for wait_ms. The workers must outlive what was posted to
+struct report_ask {
+    unsigned n_xchgs;  /* of each worker, at most */
+    bool sessions;     /* REPORT_SESSIONS of each, too */
+    unsigned wait_ms;
+};
+
+/* Asks n workers; waits until all have answered, or for wait_ms. The workers must outlive what was posted to
  * them: worker_done sees to that. ERR_NOMEM: nobody was asked. */
-int report_all(struct worker *const *workers, unsigned n, unsigned n_xchgs, unsigned wait_ms, struct report_all **ret_all) MUST_USE;
+int report_all(struct worker *const *workers, unsigned n, const struct report_ask *ask, struct report_all **ret_all) MUST_USE;
 void report_all_free(struct report_all *a);
 
 #endif

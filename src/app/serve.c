@@ -12,6 +12,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "build_config.h"
+#include "io/fds.h"
+#include "io/pipes.h"
+#include "proxy/xchg.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -76,6 +79,7 @@ static void raise_fd_limit(void)
         log_info("open files: %llu (raised from %llu)", (unsigned long long)r.rlim_max, (unsigned long long)before);
     else
         log_info("open files: %llu", (unsigned long long)before);
+    fds_keep();
 }
 
 static void block_signals(void)
@@ -84,6 +88,8 @@ static void block_signals(void)
 
     signal(SIGPIPE, SIG_IGN);
     house_signals(&set);
+    /* Blocked here and in all threads but those that it watches. */
+    stall_setup();
     /* Threads inherit the mask: the house reads them from a descriptor. */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
@@ -193,6 +199,16 @@ static unsigned count_cores(void)
     return (unsigned)CPU_COUNT(&set);
 }
 
+static void watch_for_stalls(struct worker *w)
+{
+    struct stall_opts o = {
+        .id = w->id, .fd = STDERR_FILENO, .describe = xchg_describe, .count = &w->stats.v[COUNTER_LOOP_STALLS]};
+    int r = stall_start(&w->stall, &w->loop, &o);
+
+    if (r < 0)
+        log_warn("worker %u is not watched for turns that do not end: %s", w->id, err_text(r));
+}
+
 static void *worker_thread(void *arg)
 {
     struct worker *w = arg;
@@ -200,7 +216,10 @@ static void *worker_thread(void *arg)
 
     snprintf(name, sizeof(name), "ginnel-%u", w->id);
     pthread_setname_np(pthread_self(), name);
+    mem_count(true);
+    watch_for_stalls(w);
     loop_run(&w->loop);
+    stall_stop(&w->stall);
     atomic_store(&w->stopped, true);
     return NULL;
 }
@@ -227,6 +246,7 @@ static int make_workers(struct server *s)
         .snap = &s->current->snap,
         .board = s->board,
         .helpers = s->helpers,
+        .capacity = s->capacity,
         .access = s->log,
     };
 
@@ -289,12 +309,14 @@ static int open_all(struct server *s, struct conf *c)
     else
         log_info("ginnel %s, no configuration file", GINNEL_VERSION);
     raise_fd_limit();
+    pipes_limit(c->proxy.capacity.pipes);
     r = open_edition(s, c);
     if (r)
         return r;
     s->board = board_new(SERVER_FACTS, RESOLVE_FACT_MAX);
     s->helpers = helper_pool_new(SERVER_HELPERS, SERVER_HELPER_QUEUE);
-    if (!s->board || !s->helpers)
+    s->capacity = capacity_new();
+    if (!s->board || !s->helpers || !s->capacity)
         return EXIT_OSERR;
     r = make_house(s);
     if (r == 0)
@@ -318,6 +340,7 @@ static void close_all(struct server *s)
         listeners_close(s->removed[i]);
     listeners_done(&s->listeners);
     board_free(s->board);
+    capacity_free(s->capacity);
     if (s->log)
         log_info("stopped");
     log_set_sink(NULL);
@@ -331,6 +354,9 @@ static void close_all(struct server *s)
     mem_free(s->control);
 }
 
+/* For debuggers, which have nothing else to begin with (tools/gdb/ginnel.py). */
+__attribute__((used)) static struct server *volatile the_server;
+
 int serve(const struct conf_args *args, struct conf *conf)
 {
     struct server *s = mem_zalloc(sizeof(*s));
@@ -341,6 +367,7 @@ int serve(const struct conf_args *args, struct conf *conf)
         conf_free(conf);
         return EXIT_OSERR;
     }
+    the_server = s;
     s->args = args;
     s->start_wall_ms = (uint64_t)time(NULL) * 1000;
     s->last_good_wall_ms = s->start_wall_ms;
@@ -359,6 +386,7 @@ int serve(const struct conf_args *args, struct conf *conf)
             worker_post_drain(s->workers[i], 0);
     }
     close_all(s);
+    the_server = NULL;
     mem_free(s);
     return r;
 }

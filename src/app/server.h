@@ -22,6 +22,7 @@ enum {
     SERVER_SETTLE_MS = 10,
     SERVER_LOADS = 3, /* how often files are read that change while they are */
     SERVER_TEXT = 512,
+    SERVER_SEEN_MS = 20, /* how long a thread has to say what it runs */
 };
 
 /* DEAF: draining, and the listeners are closed */
@@ -33,6 +34,7 @@ enum reload_cause { RELOAD_BY_HUP = 0, RELOAD_BY_CONTROL, RELOAD_BY_FILE };
 struct server_ping {
     struct msg msg;
     _Atomic bool out;
+    bool said; /* the stack of this standstill is in the log */
 };
 
 struct server {
@@ -46,6 +48,7 @@ struct server {
     char *control; /* its path; NULL: none */
     struct board *board;
     struct helper_pool *helpers;
+    struct capacity *capacity;
     struct access_log *log;
     struct worker house;
     struct site_ops site;
@@ -63,6 +66,10 @@ struct server {
     _Atomic bool retire_posted;
     struct server_ping pings[WORKER_MAX];
     uint64_t watchdog_ms, watchdog_at_ms;
+    struct task dump_task;
+    struct timer dump_timer;
+    char *dump;              /* one that is being written; NULL: none */
+    size_t dump_at;
     unsigned drain_asked;    /* how often */
     uint64_t drain_until_ms; /* of the house's clock; UINT64_MAX: no limit */
 
@@ -100,7 +107,14 @@ void house_released(void *owner);
 
 /* house_site.c */
 void house_site(struct server *s); /* fills s->site */
+char *house_dump_text(struct server *s); /* what USR2 writes; mem_free. NULL: memory refused */
+/* How long a worker's present turn has been running; 0: it waits. */
+uint64_t house_turn_ms(const struct worker *w);
+
+/* house_dump.c */
+void house_dump_start(struct server *s);
 void house_dump(struct server *s); /* USR2 */
+void house_dump_done(struct server *s);
 
 /* reload.c */
 /* Puts the configuration into service that is on disk now, or says why not; a line in s->last_text, errors in s->last_errors. NONE: not now. */

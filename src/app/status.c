@@ -169,6 +169,15 @@ static void put_process(struct text *t, const struct server_view *v)
     text_str(t, " of ");
     text_u64(t, v->process.max_fds);
     text_str(t, "\n");
+    label(t, "capacity");
+    text_u64(t, v->capacity.connections);
+    text_str(t, " of ");
+    text_u64(t, v->capacity.connections_limit);
+    text_str(t, " connections, ");
+    put_bytes(t, v->capacity.memory);
+    text_str(t, " of ");
+    put_bytes(t, v->capacity.memory_limit);
+    text_str(t, " memory\n");
 }
 
 static void put_log(struct text *t, const struct server_view *v)
@@ -236,13 +245,30 @@ static void put_listeners(struct text *t, const struct server_view *v)
     }
 }
 
-static void put_worker(struct text *t, const struct report_answer *a)
+/* Of one that does not answer: since when, and what it runs. */
+static void put_stuck(struct text *t, const struct view_worker *w)
+{
+    text_str(t, "   does not answer");
+    if (w->turn_ms) {
+        text_str(t, "; its turn has been running for ");
+        put_span(t, w->turn_ms);
+    }
+    if (w->seen_known)
+        text_printf(t, "; task %s", w->seen.task ? w->seen.task : "none");
+    if (w->seen_known && w->seen.step) {
+        text_printf(t, ", step %s, exchange ", w->seen.step);
+        text_u64(t, w->seen.id);
+    }
+    text_str(t, "\n");
+}
+
+static void put_worker(struct text *t, const struct report_answer *a, const struct view_worker *w)
 {
     const struct report_worker *r = &a->r;
 
     put_number(t, r->id, 6);
     if (!a->came) {
-        text_str(t, "   does not answer\n");
+        put_stuck(t, w);
         return;
     }
     put_number(t, r->sessions, 10);
@@ -252,7 +278,12 @@ static void put_worker(struct text *t, const struct report_answer *a)
     put_number(t, r->lookups, 9);
     put_number(t, r->turns, 14);
     put_number(t, r->generation, 12);
-    text_printf(t, "  %s\n", view_worker_phase_name(r->phase));
+    text_printf(t, "  %s", view_worker_phase_name(r->phase));
+    if (w->turn_ms) {
+        text_str(t, ", this turn ");
+        put_span(t, w->turn_ms);
+    }
+    text_str(t, "\n");
 }
 
 static void put_workers(struct text *t, const struct server_view *v)
@@ -261,7 +292,7 @@ static void put_workers(struct text *t, const struct server_view *v)
         return;
     text_str(t, "\nWORKER  SESSIONS  EXCHANGES  TUNNELS   KEPT  LOOKUPS         TURNS  GENERATION  PHASE\n");
     for (unsigned i = 0; v->reports && i < v->reports->n; i++)
-        put_worker(t, &v->reports->v[i]);
+        put_worker(t, &v->reports->v[i], &v->workers[i]);
 }
 
 /* ---- exchanges ---- */

@@ -95,6 +95,14 @@ static void put_figures(struct json *j, const struct server_view *v)
     json_ku64(j, "open", v->process.open_fds);
     json_ku64(j, "limit", v->process.max_fds);
     json_close(j, '}');
+    json_key(j, "capacity");
+    json_open(j, '{');
+    json_ku64(j, "connections", v->capacity.connections);
+    json_ku64(j, "connections_limit", v->capacity.connections_limit);
+    put_limit(j, "per_client_limit", v->capacity.clients_limit ? v->capacity.clients_limit : UINT64_MAX);
+    json_ku64(j, "memory_bytes", v->capacity.memory);
+    json_ku64(j, "memory_limit_bytes", v->capacity.memory_limit);
+    json_close(j, '}');
     json_key(j, "log");
     json_open(j, '{');
     json_ku64(j, "written", v->log.written);
@@ -118,7 +126,21 @@ static void put_listeners(struct json *j, const struct server_view *v)
     json_close(j, ']');
 }
 
-static void put_worker(struct json *j, const struct report_answer *a)
+/* How long its turn has been running; of one that does not answer, what it runs. */
+static void put_turn(struct json *j, const struct view_worker *w)
+{
+    json_ku64(j, "turn_ms", w->turn_ms);
+    if (!w->seen_known)
+        return;
+    json_key(j, "runs");
+    json_open(j, '{');
+    put_text(j, "task", w->seen.task);
+    put_text(j, "step", w->seen.step);
+    json_ku64(j, "exchange", w->seen.id);
+    json_close(j, '}');
+}
+
+static void put_worker(struct json *j, const struct report_answer *a, const struct view_worker *w)
 {
     const struct report_worker *r = &a->r;
 
@@ -136,6 +158,7 @@ static void put_worker(struct json *j, const struct report_answer *a)
         json_ku64(j, "tasks", r->tasks);
         json_ku64(j, "generation", r->generation);
     }
+    put_turn(j, w);
     json_close(j, '}');
 }
 
@@ -177,7 +200,7 @@ static void put_reports(struct json *j, const struct server_view *v)
     json_key(j, "workers");
     json_open(j, '[');
     for (unsigned i = 0; v->reports && i < v->reports->n; i++)
-        put_worker(j, &v->reports->v[i]);
+        put_worker(j, &v->reports->v[i], &v->workers[i]);
     json_close(j, ']');
     json_key(j, "exchanges");
     json_open(j, '[');

@@ -101,11 +101,5 @@ const char *view_worker_phase_name(int phase)
 
 unsigned view_trail(const struct report_xchg *x)
 {
-    unsigned i = 0;
-
-    /* Zeros stand where there was no transition yet, and zero is step head, where every exchange begins and to which none returns: the last of
-     * several zeros is that step. */
-    while (i + 1 < REPORT_TRAIL && x->trail[i] == STEP_HEAD && x->trail[i + 1] == STEP_HEAD)
-        i++;
-    return i;
+    return xchg_trail_first(x->trail);
 }

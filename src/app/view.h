@@ -5,6 +5,7 @@
 #define APP_VIEW_H
 
 #include "app/report_all.h"
+#include "io/stall.h"
 #include "proxy/access.h"
 #include "proxy/snapshot.h"
 
@@ -23,11 +24,21 @@ struct view_worker {
     unsigned id;
     const struct stats *stats; /* read as atomics */
     uint64_t turns;            /* loop.heartbeat */
+    uint64_t turn_ms;          /* how long its present turn has been running, when that is VIEW_TURN_MS or more; else 0 */
+    bool seen_known;           /* it does not answer, but its thread was interrupted and said what it runs */
+    struct stall_seen seen;
 };
+enum { VIEW_TURN_MS = 100 };
 
 /* 0: not known */
 struct view_process {
     uint64_t pid, resident_bytes, open_fds, max_fds;
+};
+
+/* `capacity`: what is in use, and what there may be. */
+struct view_capacity {
+    uint64_t connections, connections_limit, clients_limit; /* clients: each address's; 0: no limit */
+    uint64_t memory, memory_limit;
 };
 
 struct server_view {
@@ -46,6 +57,7 @@ struct server_view {
     } reload;
     struct access_counts log;
     struct view_process process;
+    struct view_capacity capacity;
     const struct view_listener *listeners;
     unsigned n_listeners;
     const struct view_worker *workers;

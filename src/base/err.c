@@ -25,6 +25,8 @@ const char *err_text(int code)
         return "timed out";
     case ERR_CLOSED:
         return "closed";
+    case ERR_PORTS:
+        return "no port is free";
     default:
         /* Both C libraries keep strerror's answer per thread or in constants. */
         return code < 0 && code > ERR_LIMIT ? strerror(-code) : "unknown error";

@@ -15,6 +15,7 @@ enum err {
     ERR_NOTFOUND = -1005,
     ERR_TIMEOUT = -1006,
     ERR_CLOSED = -1007,
+    ERR_PORTS = -1008, /* every port towards that target is in use */
 };
 
 /* OK: n > 0 bytes were moved. AGAIN: nothing now, a wake-up follows. EOF: the orderly end. ERR: broken for good. */

@@ -49,6 +49,11 @@ static inline void *pop(struct objcache *c)
 void objcache_done(struct objcache *c)
 {
     CHECK(c->n_used == 0);
+    objcache_trim(c);
+}
+
+void objcache_trim(struct objcache *c)
+{
     while (c->free)
         mem_free(pop(c));
 }

@@ -15,6 +15,7 @@ struct objcache {
 
 void objcache_init(struct objcache *c, size_t size, size_t keep);
 void objcache_done(struct objcache *c);              /* frees the kept blocks; n_used must be 0 */
+void objcache_trim(struct objcache *c);              /* frees the kept blocks */
 void *objcache_get(struct objcache *c) MUST_USE;     /* not zeroed; NULL when memory is refused */
 void objcache_put(struct objcache *c, void *block);  /* NULL is fine */
 

@@ -25,12 +25,12 @@ enum option_type {
     OPTION_SWITCH,   /* bool: on off yes no true false */
     OPTION_WORD,     /* int: one of `words` */
     OPTION_COUNT,    /* uint32_t: digits, or one of `words` */
-    OPTION_SIZE,     /* uint32_t, bytes: 512, 512B, 16KB, 20MB, 1GB (1KB = 1024) */
+    OPTION_SIZE,     /* uint64_t, bytes: 512, 512B, 16KB, 20MB, 1GB (1KB = 1024) */
     OPTION_DURATION, /* uint64_t, milliseconds: 500ms, 10s, 5m, 1h, 7d */
     OPTION_TOKEN,    /* char[max + 1]: an HTTP token of min to max bytes */
     OPTION_NAME,     /* char *: the same */
     OPTION_TEXT,     /* any text of min to max bytes */
-    OPTION_RATE,     /* a number or size each second: 50/s, 20MB/s */
+    OPTION_RATE,     /* uint64_t, a number or (min 1) a size each second: 50/s, 20MB/s */
     OPTION_QUOTA,    /* a size a span of time: 500GB/month; /hour /day /week /month */
 
     /* Texts with a grammar of their own. */

@@ -12,6 +12,8 @@ void conn_ready(struct conn *c, unsigned ev)
 
     if (ev & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         c->hup = true;
+    if (ev & EPOLLHUP)
+        c->gone = true;
     /* The error itself may be consumed by whichever call meets it first; afterwards reads give 0, which must not pass for
      * an orderly end (FAILURES 23, U11). So it is kept here. HUP without a FIN of ours is the same, met too late. */
     if (((ev & EPOLLERR) || ((ev & EPOLLHUP) && !c->shut)) && !c->error)

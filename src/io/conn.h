@@ -30,6 +30,7 @@ struct conn {
     uint8_t ready;   /* CONN_RX | CONN_TX: may be tried */
     bool hup;        /* sticky: the peer's FIN or RST is known to be queued: read until EOF or ERR, whatever a short read says */
     bool eof, shut;  /* EOF was read; FIN was sent */
+    bool gone;       /* the kernel has said that it is over both ways */
     int error;       /* sticky negative code once broken: from then on recv gives what is left, then ERR, never EOF */
     const struct conn_ops *ops;
     struct loop *loop;
@@ -76,7 +77,7 @@ static inline int conn_fd(struct conn *c, enum conn_dir dir)
 void conn_close(struct conn **c);
 /* RST; but first what was written gets up to CONN_RESET_GRACE_MS to reach the peer. *c is NULL after. */
 void conn_reset(struct conn **c);
-enum { CONN_RESET_GRACE_MS = 1000, CONN_RESET_POLL_MS = 20 };
+enum { CONN_RESET_GRACE_MS = 700, CONN_RESET_POLL_MS = 20 };
 
 /* A call on its descriptor, or for its queues, failed for good: notes the error and has the reader meet it. */
 void conn_broke(struct conn *c, int error);
@@ -91,8 +92,13 @@ void conn_ready(struct conn *c, unsigned epoll_events);
 int conn_tcp_new(struct loop *loop, int fd, bool connecting, struct conn **ret_conn) MUST_USE;
 /* Resets at once what still waits for its peer (conn_reset); for loop_done. */
 void conn_tcp_reap_all(struct loop *loop);
+/* Where a connection comes from. */
+struct dial_from {
+    struct addr addr; /* port 0; of the target's family */
+    bool anywhere;    /* it need not be on an interface: the network routes it here */
+};
 /* The dial of world_linux: see loop.h. */
-int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct addr *from, struct conn **ret_conn) MUST_USE;
+int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct dial_from *from, struct conn **ret_conn) MUST_USE;
 /* The local address of a tcp conn; false for other kinds. */
 bool conn_tcp_local(struct conn *c, struct addr *ret_local);
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/fds.h"
 
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -203,13 +204,23 @@ static bool reaper_start(struct loop *loop, int fd)
     return true;
 }
 
+/* Asked only where no event has said so. */
+static bool tcp_given_up(const struct conn *c, int fd)
+{
+    struct tcp_info info;
+    socklen_t n = sizeof(info);
+
+    return c->gone || (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 && info.tcpi_state == TCP_CLOSE);
+}
+
 static void tcp_close(struct conn *c, bool reset)
 {
     struct conn_tcp *t = tcp_of(c);
     int queued = 0;
 
-    /* A connection that the kernel has given up needs no RST; one that we spoilt for lack of memory is healthy to the kernel. */
-    if (!reset || (c->error && c->error != ERR_NOMEM)) {
+    /* A connection that the kernel has given up needs no RST. One whose call failed (no memory, no buffers) is healthy to the kernel,
+     * and a close alone would send a FIN, which looks like an end. */
+    if (!reset || (c->error && tcp_given_up(c, t->fd))) {
         close(t->fd);
     } else if (c->tx_bytes == 0 || ioctl(t->fd, SIOCOUTQ, &queued) < 0 || queued == 0 ||
                !reaper_start(c->loop, t->fd)) {
@@ -257,7 +268,36 @@ int conn_tcp_new(struct loop *loop, int fd, bool connecting, struct conn **ret_c
     return 0;
 }
 
-int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct addr *from, struct conn **ret_conn)
+/* The port is chosen by connect(2), which knows the target: an address has all its ports for each of them. */
+static int bind_to(int fd, const struct dial_from *from)
+{
+    int one = 1;
+
+    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)))
+        return -errno;
+    if (from->anywhere && setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)))
+        return -errno;
+    return bind(fd, &from->addr.sa, addr_len(&from->addr)) ? -errno : 0;
+}
+
+/* What EADDRNOTAVAIL from connect(2) means: all ports are in use, or there is no address to come from, as with an IPv6 target where there
+ * is no IPv6. The way to the target is all that a datagram socket needs. */
+static int why_not_available(const struct addr *to, const struct dial_from *from)
+{
+    int fd, r = ERR_PORTS;
+
+    if (from)
+        return ERR_PORTS;
+    fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -EADDRNOTAVAIL;
+    if (connect(fd, &to->sa, addr_len(to)) && errno == EADDRNOTAVAIL)
+        r = -EADDRNOTAVAIL;
+    close(fd);
+    return r;
+}
+
+int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct dial_from *from, struct conn **ret_conn)
 {
     int fd, r, one = 1;
     bool connecting = false;
@@ -265,12 +305,17 @@ int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct addr *f
     fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    if (fds_kept(fd)) {
+        close(fd);
+        return -EMFILE;
+    }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (from && (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) ||
-                 bind(fd, &from->sa, addr_len(from))))
+    r = from ? bind_to(fd, from) : 0;
+    if (r < 0)
         goto fail;
     if (connect(fd, &to->sa, addr_len(to))) {
-        if (errno != EINPROGRESS)
+        r = errno == EADDRNOTAVAIL ? why_not_available(to, from) : -errno;
+        if (r != -EINPROGRESS)
             goto fail;
         connecting = true;
     }
@@ -280,7 +325,6 @@ int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct addr *f
     return r;
 
 fail:
-    r = -errno;
     close(fd);
     return r;
 }

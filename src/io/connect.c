@@ -22,11 +22,16 @@ struct connect {
     unsigned n, begun;
     int error;                     /* the most telling so far */
     int winner;                    /* index, or -1 */
+    unsigned turn;
+    struct source_set sources;
+    struct source_memory *memory;
+    struct addr foreign;
     struct addr addrs[CONNECT_MAX_ADDRS];
+    struct addr from[CONNECT_MAX_ADDRS];
     struct conn *conns[CONNECT_MAX_ADDRS];
 };
 
-/* More telling first: a refusal is an answer, a missing route is ours, silence says little. */
+/* More telling first: a limit of ours says what to do, a refusal is an answer, a missing route is ours, silence says little. */
 static int error_rank(int e)
 {
     switch (e) {
@@ -34,9 +39,11 @@ static int error_rank(int e)
         return 4;
     case -EHOSTUNREACH:
     case -ENETUNREACH:
+    case -EADDRNOTAVAIL:
         return 3;
     case -EMFILE:
     case -ENFILE:
+    case ERR_PORTS:
         return 5;
     case ERR_TIMEOUT:
     case -ETIMEDOUT:
@@ -54,12 +61,58 @@ static void connect_note(struct connect *c, int error)
         c->error = error;
 }
 
+/* *spent_us: what searches for a port have taken so far. */
+static int connect_dial_from(struct connect *c, unsigned i, const struct dial_from *from, uint64_t *spent_us)
+{
+    struct loop *loop = c->loop;
+    const struct addr *source = from ? &from->addr : NULL;
+    uint64_t began_us, took_us;
+    int r;
+
+    if (c->memory && source_is_used_up(c->memory, source, &c->addrs[i], loop->now_ms))
+        return ERR_PORTS;
+    began_us = loop->world->now_us(loop);
+    r = loop->world->dial(loop, &c->addrs[i], from, &c->conns[i]);
+    if (r != ERR_PORTS)
+        return r;
+    took_us = loop->world->now_us(loop) - began_us;
+    *spent_us += took_us;
+    if (c->memory)
+        source_used_up(c->memory, source, &c->addrs[i], source_used_up_until(loop->now_ms + *spent_us / 1000, took_us));
+    return r;
+}
+
+/* One attempt, from the first source that can be used. */
+static int connect_dial(struct connect *c, unsigned i)
+{
+    struct source_walk walk;
+    struct dial_from from;
+    uint64_t spent_us = 0;
+    int r = -EAFNOSUPPORT;
+
+    if (c->sources.n == 0)
+        return connect_dial_from(c, i, NULL, &spent_us);
+    source_walk_init(&walk, &c->sources, &c->addrs[i], c->turn);
+    /* Ends: a walk has at most SOURCE_TRIES. What was not tried for lack of time has its turn in the next race. */
+    while (spent_us < SOURCE_SEARCH_US && source_walk_next(&walk, &from)) {
+        r = connect_dial_from(c, i, &from, &spent_us);
+        if (r == 0)
+            c->from[i] = from.addr;
+        if (r == -EADDRNOTAVAIL)
+            c->foreign = from.addr;
+        if (r != ERR_PORTS && r != -EADDRNOTAVAIL)
+            return r;
+        connect_note(c, r);
+    }
+    return r;
+}
+
 /* Starts attempts until one is under way or none is left. */
 static void connect_next(struct connect *c)
 {
     while (c->begun < c->n) {
         unsigned i = c->begun++;
-        int r = c->loop->world->dial(c->loop, &c->addrs[i], NULL, &c->conns[i]);
+        int r = connect_dial(c, i);
 
         if (r == 0) {
             c->conns[i]->task = &c->task;
@@ -172,6 +225,9 @@ int connect_start(struct loop *loop, const struct connect_opts *opts, struct con
     c->deadline_ms = loop->now_ms + opts->timeout_ms;
     c->n = opts->n;
     c->winner = -1;
+    c->sources = opts->sources;
+    c->turn = opts->turn;
+    c->memory = opts->memory;
     memcpy(c->addrs, opts->addrs, opts->n * sizeof(c->addrs[0]));
     connect_step(c);
     *ret_connect = c;
@@ -192,8 +248,9 @@ void connect_cancel(struct connect **cp)
     loop_bury(c->loop, &c->grave);
 }
 
-enum io connect_take(struct connect **cp, struct conn **ret_conn, struct addr *ret_addr, int *ret_error)
+enum io connect_take(struct connect **cp, struct connect_result *ret_result)
 {
+    struct connect_result result = {0};
     struct connect *c = *cp;
     enum io r = IO_ERR;
 
@@ -205,14 +262,22 @@ enum io connect_take(struct connect **cp, struct conn **ret_conn, struct addr *r
 
         c->conns[c->winner] = NULL;
         won->task = c->asker;
-        *ret_conn = won;
-        *ret_addr = c->addrs[c->winner];
+        result.conn = won;
+        result.to = c->addrs[c->winner];
+        result.from = c->from[c->winner];
         r = IO_OK;
     } else {
-        *ret_error = c->error ? c->error : ERR_TIMEOUT;
+        result.error = c->error ? c->error : ERR_TIMEOUT;
     }
+    result.foreign = c->foreign;
+    *ret_result = result;
     connect_cancel(cp);
     return r;
+}
+
+bool connect_done(const struct connect *c)
+{
+    return connect_over(c);
 }
 
 unsigned connect_tries(const struct connect *c)

@@ -109,6 +109,8 @@ static void *helper_thread(void *arg)
     struct helper_job *job;
 
     pthread_setname_np(pthread_self(), "helper");
+    /* What a job brings comes from a worker, and goes back to one. */
+    mem_count(true);
     while ((job = next_job(p))) {
         job->run(job);
         reply(p, job);

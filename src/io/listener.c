@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/fds.h"
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -124,7 +125,7 @@ static void listener_pause(struct listener *l)
     timer_set(&l->timer, LISTENER_PAUSE_MS);
 }
 
-/* There is no descriptor to linger with: what has come of the request is taken in, so that closing does not turn into an RST that
+/* Nobody lingers with this descriptor: what has come of the request is taken in, so that closing does not turn into an RST that
  * overtakes the answer. */
 static void listener_say_busy(const struct listener *l, int fd)
 {
@@ -137,13 +138,18 @@ static void listener_say_busy(const struct listener *l, int fd)
         ;
 }
 
+static void listener_warn(void)
+{
+    log_limited(LOG_WARN, 1, "out of file descriptors: turning a client away, accepting pauses for %d ms",
+                LISTENER_PAUSE_MS);
+}
+
 /* Gives up the reserve for the client at the head of the queue, so that it learns at once and the queue moves. */
 static void listener_turn_away(struct listener *l)
 {
     int fd;
 
-    log_limited(LOG_WARN, 1, "out of file descriptors: turning a client away, accepting pauses for %d ms",
-                LISTENER_PAUSE_MS);
+    listener_warn();
     if (l->reserve >= 0) {
         close(l->reserve);
         fd = accept4(l->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -155,9 +161,21 @@ static void listener_turn_away(struct listener *l)
     l->reserve = reserve_open();
 }
 
+/* The descriptor is one of those that are kept for others than clients: so are those that the rest of the batch would get. */
+static bool listener_is_kept(struct listener *l, int fd)
+{
+    if (l->opts.vital || !fds_kept(fd))
+        return false;
+    listener_warn();
+    listener_say_busy(l, fd);
+    close(fd);
+    return true;
+}
+
 static void listener_ready(struct watch *w, unsigned events)
 {
     struct listener *l = CONTAINER_OF(w, struct listener, watch);
+    bool full = false;
 
     UNUSED(events);
     for (int i = 0; i < LISTENER_BATCH; i++) {
@@ -166,13 +184,17 @@ static void listener_ready(struct watch *w, unsigned events)
         int fd = accept4(w->fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
+            if (listener_is_kept(l, fd)) {
+                full = true;
+                continue;
+            }
             if (peer.sa.sa_family == AF_UNIX)
                 peer = (struct addr){.sa.sa_family = AF_UNIX};
             l->opts.accept(l->opts.owner, fd, &peer);
             continue;
         }
         if (errno == EAGAIN)
-            return;
+            break;
         if (errno == EMFILE || errno == ENFILE) {
             listener_turn_away(l);
             listener_pause(l);
@@ -191,6 +213,8 @@ static void listener_ready(struct watch *w, unsigned events)
         }
         /* ECONNABORTED and the network errors of accept(2) concern that one connection. */
     }
+    if (full)
+        listener_pause(l);
 }
 
 static void listener_resume(struct task *t, unsigned bits)
@@ -207,11 +231,22 @@ static void listener_resume(struct task *t, unsigned bits)
         listener_pause(l);
 }
 
+/* The first ones are made by the main thread, whose memory is not counted. */
+static void listener_free(struct grave *g)
+{
+    bool counted = mem_count(false);
+
+    mem_free(CONTAINER_OF(g, struct listener, grave));
+    mem_count(counted);
+}
+
 int listener_start(struct loop *loop, const struct listener_opts *opts, struct listener **ret_l)
 {
+    bool counted = mem_count(false);
     struct listener *l = mem_zalloc(sizeof(*l));
     int r;
 
+    mem_count(counted);
     if (!l)
         return ERR_NOMEM;
     l->magic = LISTENER_MAGIC;
@@ -225,7 +260,7 @@ int listener_start(struct loop *loop, const struct listener_opts *opts, struct l
     if (r < 0) {
         if (l->reserve >= 0)
             close(l->reserve);
-        mem_free(l);
+        listener_free(&l->grave);
         return r;
     }
     *ret_l = l;
@@ -254,15 +289,14 @@ void listener_drain(struct listener *l)
     for (int i = 0; i < LISTENER_BACKLOG / LISTENER_BATCH && !l->paused; i++) {
         struct pollfd pf = {.fd = l->watch.fd, .events = POLLIN};
 
-        if (poll(&pf, 1, 0) <= 0 || !(pf.revents & POLLIN))
+        int n = poll(&pf, 1, 0);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || !(pf.revents & POLLIN))
             return;
         listener_ready(&l->watch, EPOLLIN);
     }
-}
-
-static void listener_free(struct grave *g)
-{
-    mem_free(CONTAINER_OF(g, struct listener, grave));
 }
 
 void listener_stop(struct listener **lp)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* listener: one listening descriptor an address, shared by all workers (each watches it, exclusive wake-ups). Accepts in batches;
  * the callback gets a connected, non-blocking descriptor. Out of descriptors: accepting pauses for a moment instead of spinning
- * (FAILURES 24), one reserve descriptor is used to turn a client away at once.
+ * (FAILURES 24), and one reserve descriptor is used to turn a client away at once. A descriptor that is kept for others (io/fds.h) counts as none:
+ * its client, and those of the same batch, are turned away, and accepting pauses.
  * Owner: app's snapshot for the descriptor; each worker for its struct. Thread: the worker's. */
 #ifndef IO_LISTENER_H
 #define IO_LISTENER_H
@@ -26,6 +27,7 @@ struct listener_opts {
     int fd; /* borrowed */
     listener_accept_fn accept;
     void *owner;
+    bool vital; /* its clients may have the descriptors that are kept (io/fds.h) */
     const struct slice *busy_reply; /* what a client reads that is turned away for lack of descriptors; outlives the listener, may change */
 };
 int listener_start(struct loop *loop, const struct listener_opts *opts, struct listener **ret_l) MUST_USE;

@@ -22,7 +22,8 @@ enum {
     LOOP_PAGE = 4096,
     LOOP_KEEP = 128,   /* free blocks and pages kept */
     LOOP_INBOX = 4096, /* messages waiting */
-    LOOP_PIPE_BYTES = 64 << 20,
+    LOOP_FULL_WAITS = 64,
+    LINUX_SLEPT_US = 5, /* a wait that found something at once is shorter */
     WATCH_TAG = 1, /* low bit of the epoll cookie: a watch, not a conn */
 };
 
@@ -53,20 +54,48 @@ void task_cancel(struct task *t)
     t->bits = 0;
 }
 
-/* Runs at most `cap` tasks of one queue: what is woken meanwhile joins the end, and what is over the cap waits for the
- * next turn, so that tasks waking each other cannot keep the loop from the sockets. */
-static void loop_run_queue(struct loop *loop, struct list *queue, unsigned cap)
+static void loop_run_task(struct loop *loop, struct list *l)
 {
+    struct task *t = LIST_ENTRY(l, struct task, link);
+    unsigned bits = t->bits;
+
+    t->bits = 0;
+    loop->tasks_run++;
+    atomic_store_explicit(&loop->running, t, memory_order_relaxed);
+    t->run(t, bits);
+    atomic_store_explicit(&loop->running, NULL, memory_order_relaxed);
+}
+
+/* What is woken meanwhile joins the end, and what is over the cap waits for the next turn, so that tasks waking each other
+ * cannot keep the loop from the sockets. */
+static void loop_run_small(struct loop *loop)
+{
+    unsigned cap = LOOP_SMALL_CAP;
     struct list *l;
 
-    while (cap-- && (l = list_pop(queue))) {
-        struct task *t = LIST_ENTRY(l, struct task, link);
-        unsigned bits = t->bits;
+    loop->small_ran = !list_empty(&loop->small);
+    while (cap-- && (l = list_pop(&loop->small)))
+        loop_run_task(loop, l);
+}
 
-        t->bits = 0;
-        loop->tasks_run++;
-        t->run(t, bits);
+/* By time: one task may move a quarter of a megabyte. One that goes on joins the end, so all get their share. */
+static void loop_run_bulk(struct loop *loop)
+{
+    struct list *l = list_pop(&loop->bulk);
+    uint64_t until_us;
+
+    if (!l)
+        return;
+    until_us = loop->world->now_us(loop) + LOOP_BULK_US;
+    for (unsigned cap = LOOP_SMALL_CAP; l && cap; cap--) {
+        loop_run_task(loop, l);
+        if (loop->world->now_us(loop) >= until_us)
+            return;
+        l = list_pop(&loop->bulk);
     }
+    /* Only where time stands still (the simulation) is the cap reached: it is put back in its place. */
+    if (l)
+        list_push_front(&loop->bulk, l);
 }
 
 /* ---- timers ---- */
@@ -112,6 +141,14 @@ static void loop_clock(struct loop *loop)
     loop->wall_ms = loop->world->wall_ms(loop);
 }
 
+void loop_awake(struct loop *loop, bool slept)
+{
+    uint64_t before_us = loop->now_us;
+
+    loop_clock(loop);
+    loop->readable_us = slept ? loop->now_us : before_us;
+}
+
 /* ---- the world: Linux ---- */
 
 static uint64_t linux_now_us(struct loop *loop)
@@ -135,12 +172,20 @@ static uint64_t linux_wall_ms(struct loop *loop)
 static int linux_wait(struct loop *loop, int timeout_ms)
 {
     struct epoll_event ev[LOOP_EVENTS];
+    uint64_t before_us = timeout_ms ? linux_now_us(loop) : 0;
     int n = epoll_wait(loop->epfd, ev, LOOP_EVENTS, timeout_ms);
+    int error;
 
-    if (n < 0)
-        return errno == EINTR ? 0 : -errno;
+    /* The process may have been stopped for long: what has come meanwhile counts before the deadlines do. */
+    if (n < 0 && errno == EINTR)
+        n = epoll_wait(loop->epfd, ev, LOOP_EVENTS, 0);
+    error = errno;
+    loop->full_waits = n == LOOP_EVENTS ? loop->full_waits + 1 : 0;
+
     /* It may have been a long sleep: a deadline set by what follows counts from now. */
-    loop_clock(loop);
+    loop_awake(loop, timeout_ms && linux_now_us(loop) - before_us > LINUX_SLEPT_US);
+    if (n < 0)
+        return error == EINTR ? 0 : -error;
     for (int i = 0; i < n; i++) {
         uintptr_t cookie = (uintptr_t)ev[i].data.u64;
 
@@ -264,6 +309,14 @@ static void loop_graveyard(struct loop *loop)
     }
 }
 
+static void loop_sweep(struct loop *loop)
+{
+    if (!loop->sweep || loop->now_ms < loop->sweep_at_ms)
+        return;
+    loop->sweep_at_ms = loop->now_ms + LOOP_SWEEP_MS;
+    loop->sweep(loop, loop->sweep_owner);
+}
+
 /* ---- the turn ---- */
 
 static int loop_timeout(const struct loop *loop, int max_wait_ms)
@@ -271,7 +324,7 @@ static int loop_timeout(const struct loop *loop, int max_wait_ms)
     uint64_t next, wait;
 
     if (!list_empty(&loop->small) || !list_empty(&loop->bulk) || !list_empty(&loop->flush) ||
-        !list_empty(&loop->grave) || loop->inbox_more)
+        !list_empty(&loop->grave) || loop->inbox_more || loop->full_waits)
         return 0;
     next = wheel_next(&loop->wheel);
     if (next == UINT64_MAX)
@@ -284,16 +337,21 @@ static int loop_timeout(const struct loop *loop, int max_wait_ms)
 
 void loop_turn(struct loop *loop, int max_wait_ms)
 {
-    int r = loop->world->wait(loop, loop_timeout(loop, max_wait_ms));
+    int r;
 
+    atomic_store_explicit(&loop->busy_since_us, 0, memory_order_relaxed);
+    r = loop->world->wait(loop, loop_timeout(loop, max_wait_ms));
     if (r < 0)
         log_limited(LOG_ERROR, 1, "waiting for events: %s", err_text(r));
-    loop_clock(loop);
+    atomic_store_explicit(&loop->busy_since_us, loop->now_us, memory_order_relaxed);
     loop_inbox(loop);
-    loop_timers(loop);
-    loop_run_queue(loop, &loop->small, LOOP_SMALL_CAP);
-    loop_run_queue(loop, &loop->bulk, LOOP_BULK_CAP);
+    /* Nobody is late before all that is ready has been told; but where there is always more, time passes all the same. */
+    if (loop->full_waits % LOOP_FULL_WAITS == 0)
+        loop_timers(loop);
+    loop_run_small(loop);
+    loop_run_bulk(loop);
     loop_flush(loop);
+    loop_sweep(loop);
     loop_graveyard(loop);
     loop->turns++;
     atomic_store_explicit(&loop->heartbeat, loop->turns, memory_order_relaxed);
@@ -338,7 +396,7 @@ int loop_init(struct loop *loop, const struct world_ops *world)
         return r;
     r = ERR_NOMEM;
     loop->scratch = mem_alloc(LOOP_SCRATCH);
-    loop->pipes = pipe_pool_new(LOOP_PIPE_BYTES);
+    loop->pipes = pipe_pool_new();
     if (!loop->scratch || !loop->pipes)
         goto fail;
     if (world->wait == linux_wait) {

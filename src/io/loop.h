@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* loop: one thread's turn of events. Tasks are woken, never called: task_wake() is the only way from I/O up into the rooms,
  * so stacks stay flat. One turn: wait, ready conns, messages from other threads, timers, run queue (small first, bulk capped),
- * flush, graveyard. A quiet loop makes no system call.
+ * flush, graveyard. Bulk gets LOOP_BULK_US a turn (one task at least). A quiet loop makes no system call.
  * Owner: a worker. Thread: its own; only loop_post may be called from others. */
 #ifndef IO_LOOP_H
 #define IO_LOOP_H
@@ -18,6 +18,7 @@
 struct conn;
 struct loop;
 struct addr;
+struct dial_from;
 
 /* ---- tasks ---- */
 
@@ -33,7 +34,7 @@ struct task {
     void (*run)(struct task *t, unsigned bits);
     const char *name; /* static; shown by dumps */
     uint8_t bits;
-    bool bulk; /* goes to the bulk queue: set by a pump that used up its budget */
+    bool bulk; /* waits in the bulk queue: its last run moved bulk */
 };
 
 void task_init(struct task *t, struct loop *loop, const char *name, void (*run)(struct task *t, unsigned bits));
@@ -88,20 +89,22 @@ struct msg {
 struct world_ops {
     uint64_t (*now_us)(struct loop *loop);  /* monotonic */
     uint64_t (*wall_ms)(struct loop *loop); /* since 1970 */
-    /* Waits up to timeout_ms (-1: for ever) and wakes what is ready. */
+    /* Waits up to timeout_ms (-1: for ever), calls loop_awake, and wakes what is ready. */
     int (*wait)(struct loop *loop, int timeout_ms);
-    /* Starts a TCP connection; the conn becomes TX-ready when it is established, or fails. from may be NULL. */
-    int (*dial)(struct loop *loop, const struct addr *to, const struct addr *from, struct conn **ret_conn);
+    /* Starts a TCP connection; the conn becomes TX-ready when it is established, or fails. from may be NULL: the kernel
+     * chooses. -EADDRNOTAVAIL: there is no such address here to come from. ERR_PORTS: all its ports towards `to` are in use. */
+    int (*dial)(struct loop *loop, const struct addr *to, const struct dial_from *from, struct conn **ret_conn);
 };
 extern const struct world_ops world_linux;
 
-enum { LOOP_SCRATCH = 65536, LOOP_EVENTS = 256, LOOP_SMALL_CAP = 4096, LOOP_BULK_CAP = 64 };
+enum { LOOP_SCRATCH = 65536, LOOP_EVENTS = 256, LOOP_SMALL_CAP = 4096, LOOP_BULK_US = 50, LOOP_SWEEP_MS = 10000 };
 
 struct loop {
     unsigned magic;
     const struct world_ops *world;
     int epfd, wakefd; /* -1 in the simulation */
     uint64_t now_us, now_ms; /* cached once a turn */
+    uint64_t readable_us;    /* what this turn found ready became ready at this time or later */
     uint64_t wall_ms;        /* likewise */
     struct wheel wheel;
     struct list small, bulk, flush, grave;
@@ -109,12 +112,21 @@ struct loop {
     struct watch wake_watch;
     struct ring_ptr inbox;
     bool inbox_more; /* the last turn left messages */
+    unsigned full_waits; /* waits in a row that told of as much as one can: there may be more */
     struct objcache blocks; /* 16 KB: buffers */
     struct objcache pages;  /* 4 KB: arenas */
     struct pipe_pool *pipes;
     uint64_t turns, tasks_run;
+    bool small_ran; /* in this turn: bulk takes smaller bites, since more of the kind may come */
     bool stop;
     _Atomic uint64_t heartbeat; /* turns, for the watcher of loops that do not turn */
+    /* When the present turn's work began (monotonic us); 0 while the loop waits. Any thread. */
+    _Atomic uint64_t busy_since_us;
+    const struct task *_Atomic running; /* the task that is running now, NULL between tasks; its own thread, and its signal handler */
+    /* At the end of a turn, at most once in LOOP_SWEEP_MS, never for its own sake: a quiet loop is not woken. NULL: nobody sweeps. */
+    void (*sweep)(struct loop *loop, void *owner);
+    void *sweep_owner;
+    uint64_t sweep_at_ms; /* not before */
     char *scratch;              /* LOOP_SCRATCH bytes, used within one call only */
 };
 
@@ -126,6 +138,8 @@ void loop_done(struct loop *loop);
 void loop_turn(struct loop *loop, int max_wait_ms);
 void loop_run(struct loop *loop); /* turns until loop->stop */
 
+/* For world_ops.wait: the wait is over; slept: there was nothing to do when it began. */
+void loop_awake(struct loop *loop, bool slept);
 int loop_watch(struct loop *loop, struct watch *w) MUST_USE;
 int loop_rewatch(struct loop *loop, struct watch *w) MUST_USE; /* after events changed */
 void loop_unwatch(struct loop *loop, struct watch *w);

@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { TIMEOUT_MS = 5000, DNS_PORT = 53 };
+enum { TIMEOUT_MS = 5000, DNS_PORT = 53, REFRESH_SLACK_MS = 1000 };
 
 #define RESOLVER_MAGIC 0x4e501ce4u
 
@@ -135,10 +135,28 @@ static bool clean_name(struct slice name, char out[RESOLVE_NAME_MAX + 1], size_t
     return true;
 }
 
+/* The refresh is a lookup like any other; what it brings is for the board. If none can be begun, the next asker tries. */
+static void refresh(struct resolver *r, struct slice name)
+{
+    uint64_t for_ms = r->lookups.timeout_ms + REFRESH_SLACK_MS;
+
+    if (!resolve_facts_claim(&r->facts, name, for_ms))
+        return;
+    if (resolve_lookup_refresh(&r->lookups, name))
+        set_timer(r);
+    else
+        UNUSED(resolve_facts_keep(&r->facts, name, 0));
+}
+
 static bool answer_now(struct resolver *r, struct slice name, struct resolve_req *req)
 {
-    return answer_here(r, name, req->answer) || resolve_facts_get(&r->facts, name, req->answer) ||
-           resolve_lookup_join(&r->lookups, name, req);
+    if (answer_here(r, name, req->answer))
+        return true;
+    if (!resolve_facts_get(&r->facts, name, req->answer))
+        return resolve_lookup_join(&r->lookups, name, req);
+    if (req->answer->stale && !resolve_lookup_told(&r->lookups, name, req->answer))
+        refresh(r, name);
+    return true;
 }
 
 bool resolve_start(struct resolver *r, struct slice name, struct resolve_req *req,
@@ -218,7 +236,7 @@ static void init_parts(struct resolver *r, struct loop *loop, struct board *boar
     task_init(&r->task, loop, "resolver", resolver_run);
     timer_init(&r->timer, &r->task);
     resolve_dns_init(&r->dns, &r->task, timeout_ms);
-    r->facts = (struct resolve_facts){.board = board, .loop = loop, .family = conf->family};
+    r->facts = (struct resolve_facts){.board = board, .loop = loop, .family = conf->family, .stale_ms = conf->stale_ms};
     r->lookups.loop = loop;
     r->lookups.facts = &r->facts;
     r->lookups.dns = &r->dns;
@@ -236,7 +254,7 @@ static uint64_t hash_text(uint64_t h, const char *s)
 
 static uint64_t conf_hash(const struct resolve_conf *c)
 {
-    uint64_t numbers[] = {c->system, c->search, c->family, c->ttl_max_ms, c->timeout_ms};
+    uint64_t numbers[] = {c->system, c->search, c->family, c->ttl_max_ms, c->timeout_ms, c->stale_ms};
     uint64_t h = hash_bytes(numbers, sizeof(numbers));
 
     for (const char *const *s = c->servers; s && *s; s++)

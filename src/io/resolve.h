@@ -3,6 +3,8 @@
  * the hosts file, the cache on the board, then DNS (A and AAAA as two queries through c-ares) or, with `system`, the C library in a
  * helper. One query in flight a name and worker: later askers join it. Answers live min(TTL, ttl-max), at least 1 s; negative
  * answers the SOA's minimum (RFC 2308), at most 60 s; failures (SERVFAIL, timeout) 1 s.
+ * Addresses may be used for stale_ms more (RFC 8767): the first asker begins a refresh and, like all others until it is back, gets what
+ * there is at once; when it fails they go on getting it, and the next refresh begins after a second. A "no" ends it.
  * resolv.conf and hosts are watched: a change rebuilds the channel (running queries end as failed and are asked again once).
  * Owner: a worker. Thread: its loop's. Bounds: RESOLVE_MAX_NAMES queries in flight a worker, then askers get ERR_LIMIT. */
 #ifndef IO_RESOLVE_H
@@ -18,7 +20,7 @@ enum {
     RESOLVE_MAX_NAMES = 1024,
     RESOLVE_DELAY_MS = 50,       /* how long one family's addresses wait for the other's (RFC 8305 3) */
     RESOLVE_PENALTY_MS = 60000,  /* how long an address that failed stays last */
-    RESOLVE_FACT_MAX = 3 + RESOLVE_MAX_ADDRS * 17, /* the board's value_max is at least this */
+    RESOLVE_FACT_MAX = 19 + RESOLVE_MAX_ADDRS * 17, /* the board's value_max is at least this */
 };
 
 enum resolve_family { FAMILY_AUTO = 0, FAMILY_4, FAMILY_6, FAMILY_PREFER_4 };
@@ -29,6 +31,7 @@ struct resolve_conf {
     bool search;                /* apply resolv.conf's search list and ndots to names without a trailing dot */
     enum resolve_family family;
     uint64_t ttl_max_ms;
+    uint64_t stale_ms;          /* how long addresses may be used past their time; 0: not at all */
     uint64_t timeout_ms;        /* of a whole lookup; default 5 s */
     const char *resolv_path, *hosts_path; /* NULL: /etc/resolv.conf, /etc/hosts (tests give their own) */
 };
@@ -48,6 +51,7 @@ struct resolve_answer {
     enum resolve_status status;
     uint8_t rcode; /* DNS RCODE where one was received */
     bool cached;
+    bool stale; /* past its time (resolve_conf.stale_ms) */
     unsigned n;
     struct addr addrs[RESOLVE_MAX_ADDRS]; /* port 0; families alternate, AUTO: IPv6 first; PREFER_4: all of IPv4 first */
 };

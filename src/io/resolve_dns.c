@@ -20,7 +20,9 @@ enum {
     DNS_TRIES = 2,
     DNS_TRY_MIN_MS = 100,
     DNS_EDNS_SIZE = 1232, /* fits every path's MTU: no fragments that others could forge */
+    DNS_PLAIN_SIZE = 512,
     DNS_PORT = 53,
+    FLAG_CUT = 0x02, /* TC, of the third byte */
     RCODE_FORMERR = 1,
     RCODE_SERVFAIL = 2,
     RCODE_NXDOMAIN = 3,
@@ -28,7 +30,9 @@ enum {
     RCODE_REFUSED = 5,
 };
 
-_Static_assert(RESOLVE_SOCKS_MAX >= 2 * RESOLVE_DNS_SERVERS, "a server has two sockets");
+_Static_assert(RESOLVE_SOCKS_MAX >= RESOLVE_DNS_CHANNELS * RESOLVE_DNS_SERVERS, "a socket a server and channel");
+
+enum { CHANNEL_UDP = 0, CHANNEL_TCP /* the first of them */ };
 
 #define DNS_MAGIC   0xd2500001u
 #define QUERY_MAGIC 0xd2500002u
@@ -73,12 +77,13 @@ static int give_servers(struct resolve_dns *d, ares_channel channel)
 }
 
 /* Everything that c-ares would look up in a file is given, if only as empty: it then opens none. */
-static bool open_channel(struct resolve_dns *d)
+static bool open_channel(struct resolve_dns *d, unsigned k)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     static char lookups[] = "b";
     struct ares_options o = {
-        .flags = ARES_FLAG_EDNS | ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH,
+        .flags = ARES_FLAG_EDNS | ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH |
+                 (k == CHANNEL_UDP ? ARES_FLAG_IGNTC : ARES_FLAG_USEVC),
         .timeout = (int)d->try_ms,
         .tries = DNS_TRIES,
         .ndots = 1,
@@ -89,7 +94,7 @@ static bool open_channel(struct resolve_dns *d)
     };
     ares_channel channel = NULL;
 
-    if (d->channel)
+    if (d->channel[k])
         return true;
     pthread_once(&once, library_init);
     if (ares_init_options(&channel, &o,
@@ -103,19 +108,29 @@ static bool open_channel(struct resolve_dns *d)
         ares_destroy(channel);
         return false;
     }
-    d->channel = channel;
-    d->edns = true;
+    d->channel[k] = channel;
+    if (k == CHANNEL_UDP)
+        d->edns = true;
     return true;
 }
 
-static void close_channel(struct resolve_dns *d)
+static void close_channels(struct resolve_dns *d)
 {
-    struct ares_channeldata *channel = d->channel;
-
-    d->channel = NULL;
     d->due_ms = UINT64_MAX;
-    if (channel)
-        ares_destroy(channel);
+    for (unsigned k = 0; k < RESOLVE_DNS_CHANNELS; k++) {
+        struct ares_channeldata *channel = d->channel[k];
+
+        d->channel[k] = NULL;
+        if (channel)
+            ares_destroy(channel);
+    }
+}
+
+/* The sockets that c-ares opens in this call are the channel's. */
+static struct ares_channeldata *enter(struct resolve_dns *d, unsigned k)
+{
+    d->socks.channel = k;
+    return d->channel[k];
 }
 
 /* ---- questions and answers ---- */
@@ -140,8 +155,30 @@ static void note_refusal(void *owner, struct slice datagram)
     }
 }
 
+/* It comes round again from the task: nothing is asked inside of a callback. */
+static void ask_later(struct resolve_dns_query *q)
+{
+    list_del(&q->link);
+    list_push(&q->dns->again, &q->link);
+    task_wake(q->dns->task, TASK_RX);
+}
+
+/* The next one may have the channel. */
+static void leave_channel(struct resolve_dns_query *q)
+{
+    struct resolve_dns *d = q->dns;
+
+    if (q->channel == CHANNEL_UDP)
+        return;
+    d->busy[q->channel] = false;
+    q->channel = CHANNEL_UDP;
+    if (!list_empty(&d->waiting))
+        ask_later(LIST_ENTRY(d->waiting.next, struct resolve_dns_query, link));
+}
+
 static void answered(struct resolve_dns_query *q, enum resolve_status status, uint8_t rcode)
 {
+    leave_channel(q);
     q->found.status = status;
     q->found.rcode = rcode;
     list_del(&q->link);
@@ -151,10 +188,9 @@ static void answered(struct resolve_dns_query *q, enum resolve_status status, ui
 
 static void ask_again(struct resolve_dns_query *q)
 {
+    leave_channel(q);
     q->again = true;
-    list_del(&q->link);
-    list_push(&q->dns->again, &q->link);
-    task_wake(q->dns->task, TASK_RX);
+    ask_later(q);
 }
 
 static void found_one(struct resolve_found *f, const void *bytes, size_t n, int ttl_s)
@@ -204,11 +240,20 @@ static void read_addresses(struct resolve_dns_query *q, const unsigned char *p, 
     }
 }
 
+/* The server says so, or it is longer than it may be, and c-ares has cut it. */
+static bool is_cut(const struct resolve_dns_query *q, const unsigned char *p, int n)
+{
+    return !q->tcp && n > 2 && (p[2] & FLAG_CUT || n >= (q->edns ? DNS_EDNS_SIZE : DNS_PLAIN_SIZE));
+}
+
 static void read_answer(struct resolve_dns_query *q, const unsigned char *p, int n)
 {
     struct resolve_msg msg;
 
-    if (resolve_msg_read(slice_of(p, (size_t)n), &msg) < 0) {
+    if (is_cut(q, p, n)) {
+        q->tcp = true;
+        ask_later(q);
+    } else if (resolve_msg_read(slice_of(p, (size_t)n), &msg) < 0) {
         answered(q, RESOLVE_FAILED, 0);
     } else if (msg.rcode == 0) {
         read_addresses(q, p, n, &msg);
@@ -257,13 +302,30 @@ static uint16_t next_id(struct resolve_dns *d)
     return d->ids[--d->n_ids];
 }
 
+/* RESOLVE_DNS_CHANNELS: none of those for TCP is free. */
+static unsigned free_channel(const struct resolve_dns *d, const struct resolve_dns_query *q)
+{
+    unsigned k = CHANNEL_TCP;
+
+    if (!q->tcp)
+        return CHANNEL_UDP;
+    while (k < RESOLVE_DNS_CHANNELS && d->busy[k])
+        k++;
+    return k;
+}
+
 static void ask(struct resolve_dns *d, struct resolve_dns_query *q)
 {
+    unsigned k = free_channel(d, q);
     unsigned char *p = NULL;
     int n = 0, status;
 
     q->found = (struct resolve_found){0};
-    if (!open_channel(d)) {
+    if (k == RESOLVE_DNS_CHANNELS) {
+        list_push(&d->waiting, &q->link);
+        return;
+    }
+    if (!open_channel(d, k)) {
         answered(q, RESOLVE_LIMIT, 0);
         return;
     }
@@ -276,10 +338,12 @@ static void ask(struct resolve_dns *d, struct resolve_dns_query *q)
         answered(q, status == ARES_ENOMEM ? RESOLVE_LIMIT : RESOLVE_NXDOMAIN, 0);
         return;
     }
+    q->channel = (uint8_t)k;
+    d->busy[k] = k != CHANNEL_UDP;
     list_push(&d->asked, &q->link);
     if (d->due_ms > d->task->loop->now_ms + d->try_ms)
         d->due_ms = d->task->loop->now_ms + d->try_ms;
-    ares_send(d->channel, p, n, query_done, q);
+    ares_send(enter(d, k), p, n, query_done, q);
     ares_free_string(p);
 }
 
@@ -292,7 +356,9 @@ void resolve_dns_ask(struct resolve_dns *d, struct resolve_dns_query *q, const c
     q->name = name;
     q->family = family;
     q->refused = 0;
-    q->again = false;
+    q->again = q->tcp = false;
+    q->channel = CHANNEL_UDP;
+    q->give_up_ms = d->task->loop->now_ms + d->timeout_ms;
     ask(d, q);
 }
 
@@ -310,24 +376,55 @@ struct resolve_dns_query *resolve_dns_next(struct resolve_dns *d)
 static void set_due(struct resolve_dns *d, bool exactly)
 {
     uint64_t now_ms = d->task->loop->now_ms;
-    struct timeval tv = {0};
 
-    if (list_empty(&d->asked) || !d->channel)
+    if (list_empty(&d->asked)) {
         d->due_ms = UINT64_MAX;
-    else if (exactly && ares_timeout(d->channel, NULL, &tv))
-        d->due_ms = now_ms + (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1;
-    else if (d->due_ms > now_ms + d->try_ms)
+        return;
+    }
+    if (exactly)
+        d->due_ms = UINT64_MAX;
+    for (unsigned k = 0; exactly && k < RESOLVE_DNS_CHANNELS; k++) {
+        struct timeval tv = {0};
+        uint64_t due_ms;
+
+        if (!d->channel[k] || !ares_timeout(d->channel[k], NULL, &tv))
+            continue;
+        due_ms = now_ms + (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1;
+        if (due_ms < d->due_ms)
+            d->due_ms = due_ms;
+    }
+    if (d->due_ms > now_ms + d->try_ms)
         d->due_ms = now_ms + d->try_ms;
 }
 
 static void run_sockets(struct resolve_dns *d)
 {
-    unsigned at = 0, events;
-    int fd;
+    struct resolve_ready r;
+    unsigned at = 0;
 
-    while (d->channel && (fd = resolve_socks_next(&d->socks, &at, &events)) >= 0)
-        ares_process_fd(d->channel, events & EPOLLIN ? fd : ARES_SOCKET_BAD,
-                        events & EPOLLOUT ? fd : ARES_SOCKET_BAD);
+    while (resolve_socks_next(&d->socks, &at, &r))
+        if (d->channel[r.channel])
+            ares_process_fd(enter(d, r.channel), r.events & EPOLLIN ? r.fd : ARES_SOCKET_BAD,
+                            r.events & EPOLLOUT ? r.fd : ARES_SOCKET_BAD);
+}
+
+static void run_clock(struct resolve_dns *d)
+{
+    for (unsigned k = 0; k < RESOLVE_DNS_CHANNELS; k++)
+        if (d->channel[k])
+            ares_process_fd(enter(d, k), ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+/* Those that wait for others to be done must not wait for longer than if they were asked. */
+static void run_waiting(struct resolve_dns *d)
+{
+    LIST_EACH (l, &d->waiting) {
+        struct resolve_dns_query *q = LIST_ENTRY(l, struct resolve_dns_query, link);
+
+        if (d->task->loop->now_ms < q->give_up_ms)
+            return;
+        answered(q, RESOLVE_TIMEOUT, q->refused);
+    }
 }
 
 void resolve_dns_run(struct resolve_dns *d)
@@ -336,8 +433,9 @@ void resolve_dns_run(struct resolve_dns *d)
     struct list again, *l;
 
     run_sockets(d);
-    if (clock && d->channel)
-        ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    if (clock)
+        run_clock(d);
+    run_waiting(d);
     /* A question that comes back here while it is asked again waits for the next run. */
     list_init(&again);
     list_splice(&again, &d->again);
@@ -355,16 +453,18 @@ void resolve_dns_init(struct resolve_dns *d, struct task *task, uint64_t timeout
     list_init(&d->asked);
     list_init(&d->again);
     list_init(&d->answered);
+    list_init(&d->waiting);
     resolve_socks_init(&d->socks, task, note_refusal, d);
     resolve_dns_servers(d, NULL, 0);
 }
 
 void resolve_dns_done(struct resolve_dns *d)
 {
-    close_channel(d);
+    close_channels(d);
     list_init(&d->asked);
     list_init(&d->again);
     list_init(&d->answered);
+    list_init(&d->waiting);
 }
 
 void resolve_dns_servers(struct resolve_dns *d, const struct addr *servers, unsigned n)
@@ -382,5 +482,5 @@ void resolve_dns_servers(struct resolve_dns *d, const struct addr *servers, unsi
     d->try_ms = d->timeout_ms / (rounds * d->n_servers);
     if (d->try_ms < DNS_TRY_MIN_MS)
         d->try_ms = DNS_TRY_MIN_MS;
-    close_channel(d);
+    close_channels(d);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* resolve_dns: questions for one type of address to DNS servers, on the loop, through c-ares. It
  * retries, changes servers, falls back to TCP for cut answers and does without EDNS where a server
- * does not know it. No cache, no search list, no hosts file. Sockets and the channel exist only
+ * does not know it. Over TCP each question has a channel, and so a connection, of its own: to c-ares
+ * the end of a connection is the end of all questions on it. No cache, no search list, no hosts file. Sockets and the channel exist only
  * while there is something to ask; with nothing asked there is no deadline. Owner: the resolver.
  * Thread: its loop's. */
 #ifndef IO_RESOLVE_DNS_H
@@ -10,8 +11,10 @@
 #include "io/resolve.h"
 #include "io/resolve_socks.h"
 
+enum { RESOLVE_DNS_TCP = 16 }; /* questions over TCP at the same time; others wait */
 enum {
     RESOLVE_DNS_SERVERS = 8,
+    RESOLVE_DNS_CHANNELS = 1 + RESOLVE_DNS_TCP,
     RESOLVE_DNS_IDS = 32,
 };
 
@@ -39,6 +42,9 @@ struct resolve_dns_query {
     uint16_t id;
     uint8_t refused;  /* RCODE of a refusal that sent us to the next server */
     bool edns, again; /* asked with EDNS; asked for the second time */
+    bool tcp;         /* over UDP the answer was cut */
+    uint8_t channel;
+    uint64_t give_up_ms;
     struct resolve_found found;
 };
 
@@ -47,7 +53,8 @@ struct ares_channeldata;
 struct resolve_dns {
     unsigned magic;
     struct task *task;                /* the resolver's: woken when there is something to run */
-    struct ares_channeldata *channel; /* NULL until something is asked */
+    struct ares_channeldata *channel[RESOLVE_DNS_CHANNELS]; /* NULL until something is asked */
+    bool busy[RESOLVE_DNS_CHANNELS]; /* of those for TCP: it has its question */
     struct addr servers[RESOLVE_DNS_SERVERS];
     unsigned n_servers;
     unsigned try_ms; /* of the first round over the servers; the second gets twice as much */
@@ -55,6 +62,7 @@ struct resolve_dns {
     bool edns;       /* the servers have not refused it */
     uint64_t due_ms; /* when c-ares wants to look at the clock; UINT64_MAX: never */
     struct list asked, again, answered;
+    struct list waiting; /* for a channel over TCP, the oldest first */
     struct resolve_socks socks;
     uint16_t ids[RESOLVE_DNS_IDS];
     unsigned n_ids;

@@ -138,13 +138,25 @@ static struct slice fact_key(const struct resolve_facts *f, struct slice name, c
     return slice_of(out, name.n + 1 + sizeof(f->source));
 }
 
+/* A fact's value: when its time is over, when a refresh may begin, then the answer. */
+struct fact_times {
+    uint64_t over_ms, refresh_ms;
+};
+enum { FACT_HEAD = sizeof(struct fact_times) + 3 };
+
+_Static_assert((int)RESOLVE_FACT_MAX == (int)FACT_HEAD + (int)RESOLVE_MAX_ADDRS * 17, "see resolve.h");
+
 void resolve_facts_put(const struct resolve_facts *f, struct slice name,
                        const struct resolve_answer *a, uint64_t ttl_ms)
 {
+    struct fact_times t = {f->loop->now_ms + ttl_ms, f->loop->now_ms + ttl_ms};
     uint8_t v[RESOLVE_FACT_MAX];
     char key[FACT_KEY];
-    size_t n = 0;
+    size_t n = sizeof(t);
 
+    memcpy(v, &t, sizeof(t));
+    if (a->status == RESOLVE_OK)
+        ttl_ms += f->stale_ms;
     v[n++] = (uint8_t)a->status;
     v[n++] = a->rcode;
     v[n++] = (uint8_t)a->n;
@@ -162,20 +174,74 @@ void resolve_facts_put(const struct resolve_facts *f, struct slice name,
     board_put(f->board, BOARD_DNS, fact_key(f, name, key), f->loop->now_ms, ttl_ms, v, n);
 }
 
+/* The value of a fact that may still be used, which may have been put when it was to be kept for longer. */
+static bool fetch(const struct resolve_facts *f, struct slice name, uint8_t v[RESOLVE_FACT_MAX], size_t *ret_n,
+                  struct fact_times *ret_times)
+{
+    char key[FACT_KEY];
+    size_t n;
+
+    if (!board_get(f->board, BOARD_DNS, fact_key(f, name, key), f->loop->now_ms, v, RESOLVE_FACT_MAX, &n))
+        return false;
+    CHECK(n >= FACT_HEAD);
+    memcpy(ret_times, v, sizeof(*ret_times));
+    *ret_n = n;
+    return f->loop->now_ms < ret_times->over_ms || f->loop->now_ms - ret_times->over_ms < f->stale_ms;
+}
+
+/* Puts the fact again, with another time for the next refresh; its end stays. */
+static void put_refresh(const struct resolve_facts *f, struct slice name, uint8_t *v, size_t n, uint64_t refresh_ms)
+{
+    struct fact_times t;
+    char key[FACT_KEY];
+
+    memcpy(&t, v, sizeof(t));
+    t.refresh_ms = refresh_ms;
+    memcpy(v, &t, sizeof(t));
+    board_put(f->board, BOARD_DNS, fact_key(f, name, key), f->loop->now_ms, t.over_ms + f->stale_ms - f->loop->now_ms, v, n);
+}
+
+bool resolve_facts_claim(const struct resolve_facts *f, struct slice name, uint64_t for_ms)
+{
+    uint8_t v[RESOLVE_FACT_MAX];
+    struct fact_times t;
+    size_t n;
+
+    if (!fetch(f, name, v, &n, &t) || f->loop->now_ms < t.over_ms || f->loop->now_ms < t.refresh_ms)
+        return false;
+    put_refresh(f, name, v, n, f->loop->now_ms + for_ms);
+    return true;
+}
+
+bool resolve_facts_keep(const struct resolve_facts *f, struct slice name, uint64_t retry_ms)
+{
+    uint8_t v[RESOLVE_FACT_MAX];
+    struct fact_times t;
+    size_t n;
+
+    if (!f->stale_ms || !fetch(f, name, v, &n, &t) || v[sizeof(t)] != RESOLVE_OK)
+        return false;
+    put_refresh(f, name, v, n, f->loop->now_ms + retry_ms);
+    return true;
+}
+
 bool resolve_facts_get(const struct resolve_facts *f, struct slice name,
                        struct resolve_answer *ret_answer)
 {
-    uint8_t v[RESOLVE_FACT_MAX];
-    char key[FACT_KEY];
+    uint8_t value[RESOLVE_FACT_MAX];
+    const uint8_t *v = value + sizeof(struct fact_times);
+    struct fact_times t;
     size_t n, at = 3;
 
-    if (!board_get(f->board, BOARD_DNS, fact_key(f, name, key), f->loop->now_ms, v, sizeof(v), &n))
+    if (!fetch(f, name, value, &n, &t))
         return false;
-    CHECK(n >= 3 && v[0] <= RESOLVE_LIMIT && v[2] <= RESOLVE_MAX_ADDRS);
+    n -= sizeof(t);
+    CHECK(v[0] <= RESOLVE_LIMIT && v[2] <= RESOLVE_MAX_ADDRS);
     memset(ret_answer, 0, sizeof(*ret_answer));
     ret_answer->status = (enum resolve_status)v[0];
     ret_answer->rcode = v[1];
     ret_answer->cached = true;
+    ret_answer->stale = f->loop->now_ms >= t.over_ms;
     for (unsigned i = 0; i < v[2]; i++) {
         size_t size = v[at++];
 

@@ -17,6 +17,7 @@ struct resolve_facts {
     struct loop *loop; /* its time */
     enum resolve_family family;
     uint32_t source; /* whom we ask, as a number: what other servers said is not our fact */
+    uint64_t stale_ms; /* how long addresses are kept past their time */
 };
 
 /* The set of families that a mode asks for. */
@@ -32,6 +33,11 @@ void resolve_facts_from(const struct resolve_facts *f, const struct addr *addrs,
 
 bool resolve_facts_get(const struct resolve_facts *f, struct slice name,
                        struct resolve_answer *ret_answer);
+/* The name's addresses are past their time, and nobody is fetching new ones: whoever asks is the one to do it. It has until for_ms from now;
+ * then it is anybody's again. */
+bool resolve_facts_claim(const struct resolve_facts *f, struct slice name, uint64_t for_ms);
+/* A refresh has failed: the next one begins retry_ms from now. False: there are no addresses to go on with. */
+bool resolve_facts_keep(const struct resolve_facts *f, struct slice name, uint64_t retry_ms);
 void resolve_facts_put(const struct resolve_facts *f, struct slice name,
                        const struct resolve_answer *a, uint64_t ttl_ms);
 

@@ -206,6 +206,8 @@ static void gather(const struct lookup *l, struct resolve_answer *a, uint64_t *r
 
 static void remember(struct lookup *l, const struct resolve_answer *a, uint64_t ttl_ms)
 {
+    if (is_failure(a->status) && resolve_facts_keep(l->ls->facts, lookup_name(l), TTL_FAILED_MS))
+        return; /* what was known goes on being used (RFC 8767) */
     if (a->status == RESOLVE_LIMIT)
         return; /* our own trouble is no fact about the name */
     if (is_failure(a->status))
@@ -403,16 +405,25 @@ static bool refuse(struct resolve_answer *a)
     return true;
 }
 
-bool resolve_lookup_join(struct resolve_lookups *ls, struct slice name, struct resolve_req *req)
+bool resolve_lookup_told(struct resolve_lookups *ls, struct slice name,
+                         struct resolve_answer *ret_answer)
 {
     struct lookup *l = find_lookup(ls, name);
     uint64_t ttl_ms;
 
-    if (l && l->state == LOOKUP_TOLD) {
-        gather(l, req->answer, &ttl_ms);
-        req->answer->cached = true;
+    if (!l || l->state != LOOKUP_TOLD)
+        return false;
+    gather(l, ret_answer, &ttl_ms);
+    ret_answer->cached = true;
+    return true;
+}
+
+bool resolve_lookup_join(struct resolve_lookups *ls, struct slice name, struct resolve_req *req)
+{
+    struct lookup *l = find_lookup(ls, name);
+
+    if (resolve_lookup_told(ls, name, req->answer))
         return true;
-    }
     if (!l) {
         l = lookup_new(ls, name);
         if (!l)
@@ -423,6 +434,21 @@ bool resolve_lookup_join(struct resolve_lookups *ls, struct slice name, struct r
         }
     }
     list_push(&l->askers, &req->link);
+    return false;
+}
+
+bool resolve_lookup_refresh(struct resolve_lookups *ls, struct slice name)
+{
+    struct lookup *l = find_lookup(ls, name);
+
+    if (l)
+        return true;
+    l = lookup_new(ls, name);
+    if (!l)
+        return false;
+    if (lookup_start(l))
+        return true;
+    lookup_free(l);
     return false;
 }
 

@@ -32,6 +32,11 @@ void resolve_lookup_done(struct resolve_lookups *ls);
  * list of askers. */
 bool resolve_lookup_join(struct resolve_lookups *ls, struct slice name,
                          struct resolve_req *req) MUST_USE;
+/* What a lookup has brought so far, while its other family is still to come. False: there is none. */
+bool resolve_lookup_told(struct resolve_lookups *ls, struct slice name,
+                         struct resolve_answer *ret_answer) MUST_USE;
+/* Begins a lookup of a name that nobody waits for, unless there is one. False: none could be. */
+bool resolve_lookup_refresh(struct resolve_lookups *ls, struct slice name) MUST_USE;
 /* Takes in what came back from the DNS, and does what is due by now. Called from the task, after
  * resolve_dns_run. */
 void resolve_lookup_run(struct resolve_lookups *ls);

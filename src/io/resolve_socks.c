@@ -54,6 +54,7 @@ static ares_socket_t sock_open(int family, int type, int protocol, void *user)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     sock->watch.fd = fd;
     sock->datagrams = type == SOCK_DGRAM;
+    sock->channel = s->channel;
     sock->ready = 0;
     return fd;
 }
@@ -120,6 +121,10 @@ static ares_ssize_t sock_send(ares_socket_t fd, const struct iovec *iov, int n, 
 
     m.msg_iov = (struct iovec *)(uintptr_t)iov; /* sendmsg does not write to it */
     sent = sendmsg(fd, &m, MSG_NOSIGNAL);
+    /* The ICMP error of a datagram before: the call has only reported it, and nobody else will hear of it. If the server is still away, this
+     * datagram brings the next one, which c-ares meets where it reads, and takes for all questions that are out. */
+    if (sent < 0 && sock && sock->datagrams && errno == ECONNREFUSED)
+        sent = sendmsg(fd, &m, MSG_NOSIGNAL);
     if (sent >= 0 || !sock || !sock->datagrams || (errno != EAGAIN && errno != ENOBUFS))
         return sent;
     /* No room for a datagram is a lost datagram: the next try is due to the clock. c-ares would use
@@ -170,7 +175,7 @@ void resolve_socks_init(struct resolve_socks *s, struct task *task,
     }
 }
 
-int resolve_socks_next(struct resolve_socks *s, unsigned *at, unsigned *ret_events)
+bool resolve_socks_next(struct resolve_socks *s, unsigned *at, struct resolve_ready *ret_ready)
 {
     while (*at < RESOLVE_SOCKS_MAX) {
         struct resolve_sock *sock = &s->v[(*at)++];
@@ -180,8 +185,12 @@ int resolve_socks_next(struct resolve_socks *s, unsigned *at, unsigned *ret_even
             continue;
         sock->ready = 0;
         s->budget = RESOLVE_SOCKS_DATAGRAMS;
-        *ret_events = ready & (EPOLLERR | EPOLLHUP) ? EPOLLIN | EPOLLOUT : ready;
-        return sock->watch.fd;
+        *ret_ready = (struct resolve_ready){
+            .fd = sock->watch.fd,
+            .channel = sock->channel,
+            .events = ready & (EPOLLERR | EPOLLHUP) ? EPOLLIN | EPOLLOUT : ready,
+        };
+        return true;
     }
-    return -1;
+    return false;
 }

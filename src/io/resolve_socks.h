@@ -9,7 +9,7 @@
 #include "io/loop.h"
 
 enum {
-    RESOLVE_SOCKS_MAX = 16,       /* UDP and TCP for each of eight servers */
+    RESOLVE_SOCKS_MAX = 136,      /* UDP, and sixteen times TCP, for each of eight servers */
     RESOLVE_SOCKS_DATAGRAMS = 64, /* read per call: a flood cannot hold the loop */
 };
 
@@ -20,12 +20,14 @@ struct resolve_sock {
     struct resolve_socks *socks;
     unsigned ready; /* EPOLL* seen and not handled yet */
     bool watched, datagrams;
+    unsigned channel; /* whose it is */
 };
 
 struct resolve_socks {
     unsigned magic;
     struct task *task; /* woken with TASK_RX when a socket is ready */
     struct resolve_sock v[RESOLVE_SOCKS_MAX];
+    unsigned channel; /* whose the sockets are that are opened now */
     unsigned budget; /* datagrams that may still be read in this call */
     /* Link-local servers have a scope that c-ares does not keep: it is looked up here. */
     const struct addr *servers;
@@ -45,8 +47,12 @@ void resolve_socks_state(void *socks, int fd, int readable, int writable);
 
 void resolve_socks_init(struct resolve_socks *s, struct task *task,
                         void (*saw)(void *owner, struct slice datagram), void *owner);
-/* The next socket that is ready: its descriptor or -1, and what for (EPOLL*; an error is reading
- * and writing). The place to go on is *at, first 0. */
-int resolve_socks_next(struct resolve_socks *s, unsigned *at, unsigned *ret_events);
+/* A socket that is ready: whose, and what for (EPOLL*; an error is reading and writing). */
+struct resolve_ready {
+    int fd;
+    unsigned channel, events;
+};
+/* The next of them; false: there is none. The place to go on is *at, first 0. */
+bool resolve_socks_next(struct resolve_socks *s, unsigned *at, struct resolve_ready *ret_ready);
 
 #endif

@@ -22,6 +22,7 @@ struct mux_ops {
     struct stream *(*open)(struct mux *m, struct task *task);
     bool (*reusable)(struct mux *m);
     void (*close)(struct mux *m, bool reset);
+    unsigned (*waits)(struct mux *m, struct stream_look *ret_look);
 };
 
 struct mux {
@@ -65,6 +66,11 @@ static inline bool mux_reusable(struct mux *m)
     return m->ops->reusable(m);
 }
 
+/* Server role: what its owner's task waits for while no stream is out: CONN_RX, CONN_TX, both or 0; and what lies under it. Changes nothing. */
+static inline unsigned mux_waits(struct mux *m, struct stream_look *ret_look)
+{
+    return m->ops->waits(m, ret_look);
+}
 
 static inline void mux_close(struct mux **mp, bool reset)
 {

@@ -75,6 +75,7 @@ void h1_attach(struct mux_h1 *m, const struct stream_ops *ops)
     m->parser = NULL;
     m->tx_framing = H1_FRAME_NONE;
     m->tx_left = 0;
+    m->crlf_due = false;
     m->expects = false;
     m->skipped = 0;
     m->held_cr = false;
@@ -297,12 +298,27 @@ enum io h1_begin_content(struct mux_h1 *m, enum h1_framing framing, uint64_t len
     return last ? h1_end(s, NULL) : IO_OK;
 }
 
+enum { LINE_MAX = H1_CHUNK_PREFIX_MAX + 2 };
+
+/* The line before a chunk, behind the end of the one that was announced before. */
+static size_t h1_chunk_line(struct mux_h1 *m, char out[LINE_MAX], uint64_t n)
+{
+    size_t at = 0;
+
+    if (m->crlf_due) {
+        memcpy(out, "\r\n", 2);
+        at = 2;
+        m->crlf_due = false;
+    }
+    return at + h1_write_chunk_prefix(out + at, n);
+}
+
 static enum io h1_send_chunk(struct mux_h1 *m, const void *p, size_t n, bool last)
 {
-    char prefix[H1_CHUNK_PREFIX_MAX];
+    char line[LINE_MAX];
     static char suffix[] = "\r\n", end[] = "\r\n0\r\n\r\n";
     struct iovec v[3] = {
-        {.iov_base = prefix, .iov_len = h1_write_chunk_prefix(prefix, n)},
+        {.iov_base = line, .iov_len = h1_chunk_line(m, line, n)},
         {.iov_base = (void *)(uintptr_t)p, .iov_len = n},
         {.iov_base = last ? end : suffix, .iov_len = last ? sizeof(end) - 1 : sizeof(suffix) - 1},
     };
@@ -310,25 +326,52 @@ static enum io h1_send_chunk(struct mux_h1 *m, const void *p, size_t n, bool las
     return wire_send(&m->wire, v, 3);
 }
 
+/* Content as it is: of a sized message, or of a chunk that was announced. */
+static enum io h1_send_plain(struct mux_h1 *m, const void *p, size_t n, bool last)
+{
+    struct iovec v = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+
+    if (m->tx_framing != H1_FRAME_CLOSE) {
+        /* Never send a length that is known to be wrong (C44). */
+        if (n > m->tx_left || (last && n != m->tx_left))
+            return h1_fault_set(m, END_INTERNAL, "more or less content than its length says");
+        m->tx_left -= n;
+        m->crlf_due = m->tx_framing == H1_FRAME_CHUNKED && !m->tx_left;
+    }
+    return wire_send(&m->wire, &v, 1);
+}
+
 enum io h1_send(struct stream *s, const void *p, size_t n, bool last)
 {
     struct mux_h1 *m = h1_of(s);
-    struct iovec v = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+    bool chunk = m->tx_framing == H1_FRAME_CHUNKED && !m->tx_left;
     enum io io;
 
     CHECK(n > 0 && s->tx == STREAM_BODY);
     if (s->tunnel)
         return raw_send(h1_raw(m), p, n, last);
-    if (m->tx_framing == H1_FRAME_LENGTH) {
-        /* Never send a length that is known to be wrong (C44). */
-        if (n > m->tx_left || (last && n != m->tx_left))
-            return h1_fault_set(m, END_INTERNAL, "more or less content than its length says");
-        m->tx_left -= n;
-    }
-    io = m->tx_framing == H1_FRAME_CHUNKED ? h1_send_chunk(m, p, n, last) : wire_send(&m->wire, &v, 1);
+    io = chunk ? h1_send_chunk(m, p, n, last) : h1_send_plain(m, p, n, last);
+    if (io == IO_ERR)
+        return s->fault.detail ? IO_ERR : raw_broken(h1_raw(m));
     if (last)
         s->tx = STREAM_END;
-    return io == IO_ERR ? raw_broken(h1_raw(m)) : IO_OK;
+    return IO_OK;
+}
+
+/* The line end of an announced chunk. */
+static int h1_put_crlf(struct mux_h1 *m)
+{
+    if (!m->crlf_due)
+        return 0;
+    m->crlf_due = false;
+    return bufq_put(&m->wire.out, "\r\n", 2);
+}
+
+/* Framing is missing on the wire: nothing may follow. */
+static enum io h1_broken_off(struct mux_h1 *m)
+{
+    conn_broke(m->wire.conn, ERR_NOMEM);
+    return h1_refused(m, H1_NO_MEMORY);
 }
 
 enum io h1_end(struct stream *s, const struct hdrs *trailers)
@@ -337,10 +380,11 @@ enum io h1_end(struct stream *s, const struct hdrs *trailers)
 
     if (s->tunnel)
         return raw_end(h1_raw(m));
-    if (m->tx_framing == H1_FRAME_LENGTH && m->tx_left)
+    if (m->tx_framing != H1_FRAME_CLOSE && m->tx_left)
         return h1_fault_set(m, END_INTERNAL, "less content than its length says");
-    if (m->tx_framing == H1_FRAME_CHUNKED && h1_write_last_chunk(&m->wire.out, trailers) < 0)
-        return h1_refused(m, H1_NO_MEMORY);
+    if (h1_put_crlf(m) < 0 ||
+        (m->tx_framing == H1_FRAME_CHUNKED && h1_write_last_chunk(&m->wire.out, trailers) < 0))
+        return h1_broken_off(m);
     s->tx = STREAM_END;
     return wire_flush(&m->wire) == IO_ERR ? raw_broken(h1_raw(m)) : IO_OK;
 }
@@ -348,8 +392,11 @@ enum io h1_end(struct stream *s, const struct hdrs *trailers)
 enum io h1_flush(struct stream *s)
 {
     struct mux_h1 *m = h1_of(s);
-    enum io io = wire_flush(&m->wire);
+    enum io io;
 
+    if (h1_put_crlf(m) < 0)
+        return h1_broken_off(m);
+    io = wire_flush(&m->wire);
     return io == IO_ERR ? raw_broken(h1_raw(m)) : io;
 }
 
@@ -370,14 +417,13 @@ int h1_tunnel(struct stream *s)
 int h1_fd(struct stream *s, enum stream_dir dir, uint64_t *ret_max)
 {
     struct mux_h1 *m = h1_of(s);
-    bool plain = m->tx_framing == H1_FRAME_LENGTH || m->tx_framing == H1_FRAME_CLOSE;
     uint64_t max;
 
     if (s->tunnel)
         max = UINT64_MAX;
     else if (dir == STREAM_RX)
         max = s->rx == STREAM_BODY ? h1_body_direct(&m->body) : 0;
-    else if (s->tx == STREAM_BODY && plain)
+    else if (s->tx == STREAM_BODY)
         max = m->tx_framing == H1_FRAME_LENGTH ? m->tx_left : UINT64_MAX;
     else
         max = 0;
@@ -385,6 +431,22 @@ int h1_fd(struct stream *s, enum stream_dir dir, uint64_t *ret_max)
         return -1;
     *ret_max = max;
     return wire_fd(&m->wire, dir == STREAM_RX ? CONN_IN : CONN_OUT);
+}
+
+enum io h1_announce(struct stream *s, uint64_t n)
+{
+    struct mux_h1 *m = h1_of(s);
+    char line[LINE_MAX];
+    struct iovec v = {.iov_base = line};
+
+    if (s->tunnel || m->tx_framing != H1_FRAME_CHUNKED)
+        return IO_OK;
+    CHECK(!m->tx_left);
+    v.iov_len = h1_chunk_line(m, line, n);
+    m->tx_left = n;
+    if (wire_send(&m->wire, &v, 1) == IO_ERR)
+        return raw_broken(h1_raw(m));
+    return m->wire.out.len ? IO_AGAIN : IO_OK;
 }
 
 void h1_moved(struct stream *s, enum stream_dir dir, uint64_t n)
@@ -398,9 +460,10 @@ void h1_moved(struct stream *s, enum stream_dir dir, uint64_t n)
         h1_body_skip(&m->body, n);
         if (m->body.done)
             h1_content_over(m);
-    } else if (m->tx_framing == H1_FRAME_LENGTH) {
+    } else if (m->tx_framing != H1_FRAME_CLOSE) {
         CHECK(n <= m->tx_left);
         m->tx_left -= n;
+        m->crlf_due = m->tx_framing == H1_FRAME_CHUNKED && !m->tx_left;
     }
 }
 
@@ -422,4 +485,9 @@ void h1_reset(struct stream *s)
 
     wire_done(&m->wire, true);
     m->mux.conn = NULL;
+}
+
+void h1_look(struct stream *s, struct stream_look *ret_look)
+{
+    *ret_look = wire_look(&h1_of(s)->wire);
 }

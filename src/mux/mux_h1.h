@@ -21,7 +21,7 @@ struct mux_h1 {
     const struct h1_limits *limits;
     struct h1_parser *parser; /* in the exchange's arena while a head is being read, else NULL */
     struct h1_body body;      /* takes received content out of its framing */
-    uint64_t tx_left;         /* LENGTH: bytes still to be sent */
+    uint64_t tx_left;         /* bytes still to be sent: LENGTH: in all, CHUNKED: of an announced chunk */
     struct timer discard;     /* server role: bounds H1_DISCARD */
     struct grave grave;
     uint32_t discarded; /* bytes of it so far */
@@ -33,6 +33,7 @@ struct mux_h1 {
     uint8_t version;    /* of the message received last */
     bool client_side;   /* server role: faults are the client's */
     bool close;         /* no further message on this connection */
+    bool crlf_due;      /* an announced chunk is complete but for its line end, which leaves with what comes next */
     bool expects;       /* server role: the client waits for 100 before it sends content */
 };
 
@@ -56,10 +57,12 @@ enum io h1_flush(struct stream *s);
 size_t h1_room(struct stream *s);
 int h1_tunnel(struct stream *s);
 int h1_fd(struct stream *s, enum stream_dir dir, uint64_t *ret_max);
+enum io h1_announce(struct stream *s, uint64_t n);
 void h1_moved(struct stream *s, enum stream_dir dir, uint64_t n);
 void h1_failed(struct stream *s, int error);
 bool h1_broken(struct stream *s);
 void h1_reset(struct stream *s);
+void h1_look(struct stream *s, struct stream_look *ret_look);
 
 /* Begins sending content with that framing; `last`: none follows, everything is written now. */
 enum io h1_begin_content(struct mux_h1 *m, enum h1_framing framing, uint64_t length, bool last) MUST_USE;

@@ -109,11 +109,13 @@ static const struct stream_ops client_stream_ops = {
     .room = h1_room,
     .tunnel = h1_tunnel,
     .fd = h1_fd,
+    .announce = h1_announce,
     .moved = h1_moved,
     .failed = h1_failed,
     .broken = h1_broken,
     .reset = h1_reset,
     .release = client_release,
+    .look = h1_look,
 };
 
 static const struct mux_ops client_ops = {

@@ -292,17 +292,38 @@ static const struct stream_ops server_stream_ops = {
     .room = h1_room,
     .tunnel = h1_tunnel,
     .fd = h1_fd,
+    .announce = h1_announce,
     .moved = h1_moved,
     .failed = h1_failed,
     .broken = h1_broken,
     .reset = h1_reset,
     .release = server_release,
+    .look = h1_look,
 };
+
+static unsigned server_waits(struct mux *mux, struct stream_look *ret_look)
+{
+    struct mux_h1 *m = h1_of_mux(mux);
+
+    *ret_look = wire_look(&m->wire);
+    switch (m->state) {
+    case H1_IDLE:
+    case H1_DISCARD:
+        return CONN_RX;
+    case H1_LAST:
+        return CONN_TX;
+    case H1_ATTACHED:
+    case H1_DEAD:
+        break;
+    }
+    return 0;
+}
 
 static const struct mux_ops server_ops = {
     .name = "h1-server",
     .serve = server_serve,
     .close = h1_close,
+    .waits = server_waits,
 };
 
 struct mux *mux_server_new(struct conn *conn, const struct h1_limits *limits, struct slice early)

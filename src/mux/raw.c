@@ -38,7 +38,12 @@ enum io raw_send(struct raw r, const void *p, size_t n, bool last)
 
 enum io raw_end(struct raw r)
 {
+    bool again = r.stream->tx == STREAM_END;
+
     r.stream->tx = STREAM_END;
+    /* The other direction has ended before: the close that follows at once is the FIN. If it does not follow, this is called again. */
+    if (r.stream->rx == STREAM_END && !again && !r.wire->out.len && !r.wire->conn->error)
+        return IO_OK;
     return wire_fin(r.wire) == IO_ERR ? raw_broken(r) : IO_OK;
 }
 

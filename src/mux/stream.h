@@ -14,6 +14,7 @@
 
 struct task;
 struct mux;
+struct conn;
 struct addr;
 
 /* What comes next in each direction. A tunnel is in BODY both ways. */
@@ -24,6 +25,12 @@ enum stream_dir { STREAM_RX, STREAM_TX };
 struct stream_fault {
     enum end_reason reason;
     const char *detail;
+};
+
+/* What lies under a stream now, for those who look whether somebody waits for what is there. conn NULL: nothing does (a local reply, a reset stream). */
+struct stream_look {
+    struct conn *conn;
+    size_t unread, unsent; /* bytes read too much, and not yet written */
 };
 
 struct stream;
@@ -39,11 +46,13 @@ struct stream_ops {
     size_t (*room)(struct stream *s);
     int (*tunnel)(struct stream *s);
     int (*fd)(struct stream *s, enum stream_dir dir, uint64_t *ret_max);
+    enum io (*announce)(struct stream *s, uint64_t n); /* NULL: nothing frames what is spliced */
     void (*moved)(struct stream *s, enum stream_dir dir, uint64_t n);
     void (*failed)(struct stream *s, int error);
     bool (*broken)(struct stream *s);
     void (*reset)(struct stream *s);
     void (*release)(struct stream *s);
+    void (*look)(struct stream *s, struct stream_look *ret_look); /* NULL: nothing lies under it */
 };
 
 struct stream {
@@ -116,6 +125,13 @@ static inline int stream_fd(struct stream *s, enum stream_dir dir, uint64_t *ret
     return s->ops->fd(s, dir, ret_max);
 }
 
+/* n bytes are about to go out through stream_fd's descriptor (or by stream_send, in their turn): what frames them is written. OK; AGAIN:
+ * it is queued, flush before; ERR. */
+static inline enum io stream_announce(struct stream *s, uint64_t n)
+{
+    return s->ops->announce ? s->ops->announce(s, n) : IO_OK;
+}
+
 /* n bytes went through stream_fd's descriptor. rx may become END. RX with n = 0: the descriptor gave its end. TX with n = 0: it takes
  * nothing more now, TX wakes. */
 static inline void stream_moved(struct stream *s, enum stream_dir dir, uint64_t n)
@@ -142,6 +158,16 @@ static inline void stream_reset(struct stream *s)
         return;
     s->ops->reset(s);
     s->rx = s->tx = STREAM_RESET;
+}
+
+/* Changes nothing. s may be NULL. */
+static inline struct stream_look stream_look(struct stream *s)
+{
+    struct stream_look look = {0};
+
+    if (s && s->ops->look && s->tx != STREAM_RESET)
+        s->ops->look(s, &look);
+    return look;
 }
 
 /* The exchange is done with it; *s is NULL after. */

@@ -73,6 +73,11 @@ static bool conn_broken(struct stream *s)
     return conn_of(s)->wire.conn->error != 0;
 }
 
+static void conn_look(struct stream *s, struct stream_look *ret_look)
+{
+    *ret_look = wire_look(&conn_of(s)->wire);
+}
+
 static void conn_reset_stream(struct stream *s)
 {
     wire_done(&conn_of(s)->wire, true);
@@ -109,6 +114,7 @@ static const struct stream_ops conn_stream_ops = {
     .broken = conn_broken,
     .reset = conn_reset_stream,
     .release = conn_release,
+    .look = conn_look,
 };
 
 struct stream *stream_conn_new(struct conn **conn, struct task *task)

@@ -74,7 +74,12 @@ enum io wire_send(struct wire *w, const struct iovec *iov, int n_iov)
         return IO_ERR;
     for (int i = 0; i < n; i++)
         covered += v[i].iov_len;
-    if (covered == queued)
+    /* A head and its short content: one piece costs the kernel less than two, and less than copying it costs here. */
+    if (n == 1 && n_iov == 1 && covered == queued && iov[0].iov_len <= WIRE_SHORT && bufq_put(&w->out, iov[0].iov_base, iov[0].iov_len) == 0) {
+        queued = w->out.len;
+        n = bufq_iov(&w->out, v, WIRE_IOV);
+        n_iov = 0;
+    } else if (covered == queued)
         for (int i = 0; i < n_iov; i++)
             v[n++] = iov[i];
     if (n && (w->conn->ready & CONN_TX)) {
@@ -138,4 +143,9 @@ int wire_fd(struct wire *w, enum conn_dir dir)
     if (dir == CONN_IN ? w->in.len > 0 : w->out.len > 0)
         return -1;
     return conn_fd(w->conn, dir);
+}
+
+struct stream_look wire_look(const struct wire *w)
+{
+    return (struct stream_look){.conn = w->conn, .unread = w->in.len, .unsent = w->out.len};
 }

@@ -7,6 +7,7 @@
 
 #include "base/bufq.h"
 #include "io/conn.h"
+#include "mux/stream.h"
 
 /* ROOM: most that is taken at once. SHORT: a queue up to this does not stop that. Together they bound a tail (beside a head). */
 enum { WIRE_ROOM = 16384, WIRE_SHORT = 4096 };
@@ -32,5 +33,7 @@ size_t wire_room(struct wire *w);
 enum io wire_fin(struct wire *w) MUST_USE;
 /* The conn's descriptor when nothing is queued in that direction, else -1. */
 int wire_fd(struct wire *w, enum conn_dir dir);
+/* For streams' and muxes' look. */
+struct stream_look wire_look(const struct wire *w);
 
 #endif

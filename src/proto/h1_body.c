@@ -374,14 +374,19 @@ uint64_t h1_body_direct(const struct h1_body *b)
         return 0;
     if (b->framing == H1_FRAME_CLOSE)
         return UINT64_MAX;
-    return b->framing == H1_FRAME_LENGTH ? b->left : 0;
+    return b->framing == H1_FRAME_LENGTH || b->state == CH_DATA ? b->left : 0;
 }
 
 void h1_body_skip(struct h1_body *b, uint64_t n)
 {
     CHECK(n <= h1_body_direct(b));
-    if (b->framing != H1_FRAME_LENGTH)
+    if (b->framing == H1_FRAME_CLOSE)
         return;
     b->left -= n;
-    b->done = b->left == 0;
+    if (b->left)
+        return;
+    if (b->framing == H1_FRAME_CHUNKED)
+        b->state = CH_DATA_CR;
+    else
+        b->done = true;
 }

@@ -36,8 +36,8 @@ enum parse h1_body_feed(struct h1_body *b, const char *in, size_t n, size_t *ret
 /* The connection ended. True: the body is complete (CLOSE, or done already). */
 bool h1_body_eof(struct h1_body *b);
 
-/* For the splice path: n bytes of content went by outside (LENGTH and CLOSE only; n <= h1_body_direct). */
-uint64_t h1_body_direct(const struct h1_body *b); /* bytes that are content for sure right now; UINT64_MAX for CLOSE */
+/* For the splice path: n bytes of content went by outside (n <= h1_body_direct). */
+uint64_t h1_body_direct(const struct h1_body *b); /* bytes that are content for sure right now: to the end of a chunk; UINT64_MAX for CLOSE */
 void h1_body_skip(struct h1_body *b, uint64_t n);
 
 #endif

@@ -381,10 +381,42 @@ static bool form_byte(struct h1_parser *p, char c)
     return true;
 }
 
+static enum parse version_done(struct h1_parser *p)
+{
+    if (p->kind == H1_RESPONSE && (p->head.status < 100 || p->head.status > 599))
+        return fail(p, H1_STATUS_LINE);
+    p->head.version = p->minor ? 11 : 10; /* a higher minor version is read as 1.1 (RFC 9110 2.5) */
+    p->state = p->kind == H1_REQUEST ? ST_AFTER_VERSION : ST_AFTER_STATUS;
+    return PARSE_MORE;
+}
+
+/* The usual case, all at once: the whole form is here, and it is good. False: nothing was taken. */
+static bool form_whole(struct h1_parser *p, struct input *in, unsigned n)
+{
+    const char *c = in->p;
+
+    if (p->at || in->end - c < n || p->limits.line - p->line_n < n || memcmp(c, "HTTP/1.", MINOR_AT) != 0 ||
+        !chars_is(c[MINOR_AT], CHARS_DIGIT))
+        return false;
+    if (n == RESPONSE_FORM_N) {
+        if (c[STATUS_AT - 1] != ' ' || chars_skip(c + STATUS_AT, c + n, CHARS_DIGIT) != c + n)
+            return false;
+        p->head.status = 100 * (c[STATUS_AT] - '0') + 10 * (c[STATUS_AT + 1] - '0') + c[STATUS_AT + 2] - '0';
+    }
+    p->major = 1;
+    p->minor = c[MINOR_AT] - '0';
+    p->at = n;
+    p->line_n += n;
+    in->p += n;
+    return true;
+}
+
 static enum parse st_version(struct h1_parser *p, struct input *in)
 {
     unsigned n = p->kind == H1_REQUEST ? REQUEST_FORM_N : RESPONSE_FORM_N;
 
+    if (form_whole(p, in, n))
+        return version_done(p);
     for (; in->p < in->end && p->at < n; p->at++) {
         char c = *in->p;
 
@@ -395,13 +427,7 @@ static enum parse st_version(struct h1_parser *p, struct input *in)
         if (p->at == MINOR_AT && p->major != 1)
             return fail(p, H1_VERSION);
     }
-    if (p->at < n)
-        return PARSE_MORE;
-    if (p->kind == H1_RESPONSE && (p->head.status < 100 || p->head.status > 599))
-        return fail(p, H1_STATUS_LINE);
-    p->head.version = p->minor ? 11 : 10; /* a higher minor version is read as 1.1 (RFC 9110 2.5) */
-    p->state = p->kind == H1_REQUEST ? ST_AFTER_VERSION : ST_AFTER_STATUS;
-    return PARSE_MORE;
+    return p->at < n ? PARSE_MORE : version_done(p);
 }
 
 /* The start line is over; what it says is looked at before any field. */
@@ -494,11 +520,36 @@ static enum parse fold(struct h1_parser *p)
     return PARSE_MORE;
 }
 
+/* The usual case, all at once: a whole line is here, and the byte behind it, which says that no fold follows; nothing about it needs
+ * the states. False: nothing was taken, or there is no memory (p->fault). */
+static bool field_whole(struct h1_parser *p, struct input *in)
+{
+    const char *name_end = chars_skip(in->p, in->end, CHARS_TOKEN), *value, *end;
+
+    if (name_end == in->p || name_end == in->end || *name_end != ':' || p->head.fields.n >= p->limits.fields)
+        return false;
+    value = chars_skip(name_end + 1, in->end, CHARS_BLANK);
+    end = chars_skip_value(value, in->end);
+    if (in->end - end < 3 || end[0] != '\r' || end[1] != '\n' || chars_is(end[2], CHARS_BLANK))
+        return false;
+    piece_begin(p);
+    p->name_n = p->value_at = (size_t)(name_end - in->p);
+    if (!text_put(p, in->p, p->name_n) || !text_put(p, value, (size_t)(end - value)) || !add_field(p))
+        return false;
+    in->p = end + 2;
+    return true;
+}
+
 static enum parse st_field(struct h1_parser *p, struct input *in)
 {
     if (chars_is(*in->p, CHARS_BLANK))
         return fold(p);
     if (p->name_n && !add_field(p))
+        return PARSE_BAD;
+    /* Each round takes a line, and leaves a byte behind it. */
+    while (field_whole(p, in))
+        ;
+    if (p->fault != H1_OK)
         return PARSE_BAD;
     if (*in->p == '\r')
         return go(p, in, ST_END_LF);

@@ -110,11 +110,24 @@ static bool labels_fit(struct slice name)
     }
 }
 
+/* inet_ntop goes through printf, which costs as much as a head. */
+static struct slice ipv4_text(const uint8_t addr[4], char out[INET_ADDRSTRLEN])
+{
+    size_t n = 0;
+
+    for (int i = 0; i < 4; i++) {
+        if (i)
+            out[n++] = '.';
+        n += num_put_dec(out + n, addr[i]);
+    }
+    return slice_of(out, n);
+}
+
 /* A name in its final bytes: lower case, nothing escaped. */
 static enum url_fault name_done(struct arena *a, struct slice name, struct authority *auth)
 {
-    char text[INET_ADDRSTRLEN];
-    struct slice dup;
+    char out[INET_ADDRSTRLEN];
+    struct slice text, dup;
 
     if (name.n && name.p[name.n - 1] == '.')
         name.n--;
@@ -124,12 +137,13 @@ static enum url_fault name_done(struct arena *a, struct slice name, struct autho
     auth->kind = HOST_NAME;
     if (!ends_in_number(name))
         return URL_OK;
-    if (!ipv4_read(name, auth->addr) || !inet_ntop(AF_INET, auth->addr, text, sizeof(text)))
+    if (!ipv4_read(name, auth->addr))
         return URL_AUTHORITY;
     auth->kind = HOST_IPV4;
-    if (slice_eq(name, slice_str(text)))
+    text = ipv4_text(auth->addr, out);
+    if (slice_eq(name, text))
         return URL_OK;
-    dup = arena_dup(a, slice_str(text));
+    dup = arena_dup(a, text);
     auth->host = dup;
     return dup.p ? URL_OK : URL_NOMEM;
 }

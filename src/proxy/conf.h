@@ -16,10 +16,16 @@ enum reasons { REASONS_DEFAULT = 0, REASONS_NONE, REASONS_OWN, REASONS_ALL };
 struct proxy_conf {
     struct {
         uint64_t connect, head, response, idle, keepalive, tunnel, half_close, drain;
+        uint64_t body_rate; /* bytes a second; 0: none is asked for */
     } timeouts;
     struct {
-        uint32_t line, head, fields;
+        uint64_t line, head;
+        uint32_t fields;
     } sizes;
+    struct {
+        uint32_t connections, per_client; /* per_client 0: no limit */
+        uint64_t memory, pipes;
+    } capacity;
     bool via;
     bool access_log;               /* off: no records are made */
     bool log_begin;                /* a record when a tunnel begins, too */

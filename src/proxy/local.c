@@ -351,11 +351,19 @@ static const char *way_out(enum end_reason reason)
     case END_HEAD_TOO_LARGE:
         return "the limits are `sizes: {head: …, fields: …}`";
     case END_REQUEST_TIMEOUT:
-        return "the limits are `timeouts: {head: …, idle: …}`";
+        return "the limits are `timeouts: {head: …, idle: …, body-rate: …}`";
     case END_CONNECT_TIMEOUT:
         return "the limit is `timeouts: {connect: …}`";
     case END_UPSTREAM_TIMEOUT:
         return "the limit is `timeouts: {response: …}`";
+    case END_NO_PORTS:
+        return "more addresses in `upstream: [{bind: […]}]`, or a wider net.ipv4.ip_local_port_range";
+    case END_CAPACITY_CONNECTIONS:
+        return "the limit is `capacity: {connections: …}`";
+    case END_CAPACITY_CLIENT:
+        return "the limit is `capacity: {per-client: …}`";
+    case END_CAPACITY_MEMORY:
+        return "the limit is `capacity: {memory: …}`";
     case END_NO_DESCRIPTORS:
         return "the limit of open files (LimitNOFILE, ulimit -n) is too low";
     default:
@@ -415,16 +423,18 @@ static bool must_close(enum end_reason reason)
     const struct end_info *e = end_info(reason);
 
     return e->status == 400 || e->status == 408 || e->status == 414 || e->status == 431 || e->status == 501 ||
-           e->status == 505 || reason == END_NOT_ADMITTED || reason == END_DRAINED || reason == END_NO_MEMORY;
+           e->status == 505 || reason == END_NOT_ADMITTED || reason == END_DRAINED || reason == END_NO_MEMORY ||
+           reason == END_CAPACITY_CONNECTIONS || reason == END_CAPACITY_CLIENT || reason == END_CAPACITY_MEMORY;
 }
 
-size_t local_busy_reply(const char *name, char out[LOCAL_BUSY_MAX])
+size_t local_busy_reply(const char *name, enum end_reason why, bool details, char out[LOCAL_BUSY_MAX])
 {
-    const struct end_info *e = end_info(END_NO_DESCRIPTORS);
+    const struct end_info *e = end_info(why);
     int n = snprintf(out, LOCAL_BUSY_MAX,
-                     "HTTP/1.1 %d %s\r\nProxy-Status: \"%s\"; error=%s; details=\"%s\"\r\n"
+                     "HTTP/1.1 %d %s\r\nProxy-Status: \"%s\"; error=%s%s%s%s\r\n"
                      "Via: 1.1 %s\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                     e->status, status_reason(e->status), name, e->proxy_status, e->text, name);
+                     e->status, status_reason(e->status), name, e->proxy_status, details ? "; details=\"" : "", details ? e->text : "",
+                     details ? "\"" : "", name);
 
     return min_size((size_t)n, LOCAL_BUSY_MAX - 1);
 }

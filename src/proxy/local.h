@@ -17,8 +17,8 @@ enum xstep local_site(struct xchg *x);
 /* The answer that tells why: status, Proxy-Status, body by Accept. ERR_NOMEM. */
 int local_error(struct xchg *x, enum end_reason reason, const char *detail, struct head **ret_head, struct slice *ret_body) MUST_USE;
 
-/* What a client reads that is turned away before a request could be read. Returns its length. */
-enum { LOCAL_BUSY_MAX = 320 };
-size_t local_busy_reply(const char *name, char out[LOCAL_BUSY_MAX]);
+/* What a client reads that is turned away before a request could be read (a 503); details: it says why. Returns its length. */
+enum { LOCAL_BUSY_MAX = 384 };
+size_t local_busy_reply(const char *name, enum end_reason why, bool details, char out[LOCAL_BUSY_MAX]);
 
 #endif

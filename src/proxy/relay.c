@@ -54,20 +54,20 @@ void replay_done(struct replay *r)
 
 void pump_start(struct pump *p, struct replay *replay)
 {
-    *p = (struct pump){.state = PUMP_RUN, .replay = replay, .pipe = {.rd = -1, .wr = -1}};
+    *p = (struct pump){.state = PUMP_RUN, .replay = replay};
 }
 
-static bool pump_has_pipe(const struct pump *p)
+/* The exchange's. A local reply is woken by nobody and has none. */
+static struct task *pump_task(const struct stream *from, const struct stream *to)
 {
-    return p->pipe.size != 0;
+    return from->task ? from->task : to->task;
 }
 
 static void pump_give_pipe(struct pump *p, struct loop *loop)
 {
-    if (pump_has_pipe(p))
-        pipe_return(loop->pipes, &p->pipe);
-    p->pipe.size = 0;
     p->filled = false;
+    if (p->pipe)
+        pipe_return(loop->pipes, &p->pipe);
 }
 
 void pump_stop(struct pump *p, struct loop *loop)
@@ -77,9 +77,11 @@ void pump_stop(struct pump *p, struct loop *loop)
         p->state = PUMP_DEAD;
 }
 
-/* Behind the last content: a sized message has ended by itself, the others are told. */
-static enum pump_result pump_end(struct pump *p, struct stream *from, struct stream *to)
+/* Behind the last content: a sized message has ended by itself, the others are told. A pipe is of no use any more, however long the sink
+ * writes, or an answer is waited for. */
+static enum pump_result pump_end(struct pump *p, struct loop *loop, struct stream *from, struct stream *to)
 {
+    pump_give_pipe(p, loop);
     p->state = PUMP_FLUSH;
     if (to->tx == STREAM_BODY && stream_end(to, from->trailers) == IO_ERR)
         return PUMP_TO_BROKE;
@@ -126,6 +128,9 @@ static enum pump_result pump_copy(struct pump *p, struct loop *loop, struct stre
     bool last;
 
     if (!room) {
+        /* Others may have it as long as the sink is full: nobody could take back one that is empty. */
+        if (p->pipe)
+            pipe_return(loop->pipes, &p->pipe);
         p->wants_tx = true;
         return PUMP_WAIT;
     }
@@ -133,17 +138,20 @@ static enum pump_result pump_copy(struct pump *p, struct loop *loop, struct stre
     case IO_OK:
         break;
     case IO_AGAIN:
+        pump_give_pipe(p, loop);
         return pump_idle(p, to);
     case IO_EOF:
-        return pump_end(p, from, to);
+        return pump_end(p, loop, from, to);
     case IO_ERR:
         return PUMP_FROM_BROKE;
     }
+    last = from->rx == STREAM_END && !from->trailers;
     p->bytes += n;
-    p->filled = n == PUMP_COPY;
+    p->filled = n + PUMP_FRAMING >= PUMP_COPY;
+    if (!p->filled || last)
+        pump_give_pipe(p, loop);
     if (p->replay)
         replay_keep(p->replay, loop->scratch, n);
-    last = from->rx == STREAM_END && !from->trailers;
     if (stream_send(to, loop->scratch, n, last) == IO_ERR)
         return PUMP_TO_BROKE;
     if (last)
@@ -170,45 +178,92 @@ static enum pump_result pump_replay(struct pump *p, struct stream *from, struct 
     return PUMP_MORE;
 }
 
+/* What was inside has left. */
+static enum pump_result pump_pipe_empty(struct pump *p, struct loop *loop, struct stream *from, struct stream *to)
+{
+    if (from->rx == STREAM_END)
+        return pump_end(p, loop, from, to);
+    if (!p->filled || p->pipe->rd < 0)
+        pump_give_pipe(p, loop);
+    return PUMP_MORE;
+}
+
+/* The descriptors have been taken back: from memory, as much as goes. */
+static enum pump_result pump_drain_back(struct pump *p, struct loop *loop, struct stream *from, struct stream *to)
+{
+    struct pipe *pipe = p->pipe;
+    size_t n = min_size(stream_room(to), pipe->bytes);
+
+    if (stream_flush(to) == IO_AGAIN || !n) {
+        p->wants_tx = true;
+        return PUMP_WAIT;
+    }
+    if (stream_send(to, pipe->back + pipe->back_at, n, false) == IO_ERR)
+        return PUMP_TO_BROKE;
+    pipe->back_at += (uint32_t)n;
+    pipe->bytes -= (uint32_t)n;
+    return pipe->bytes ? PUMP_MORE : pump_pipe_empty(p, loop, from, to);
+}
+
+/* The sink takes nothing: if somebody else wants the pipe, it goes. */
+static enum pump_result pump_pipe_stands(struct pump *p, struct loop *loop)
+{
+    if (p->pipe->wanted && pipe_take_back(loop->pipes, p->pipe) == 0)
+        p->filled = false;
+    else
+        pipe_stands(loop->pipes, p->pipe, loop->now_ms);
+    p->wants_tx = true;
+    return PUMP_WAIT;
+}
+
 static enum pump_result pump_drain_pipe(struct pump *p, struct loop *loop, struct stream *from, struct stream *to)
 {
     uint64_t max;
     int fd = stream_fd(to, STREAM_TX, &max);
     ssize_t n;
 
+    /* What announces it may still be queued. */
+    if (fd < 0) {
+        if (stream_flush(to) == IO_AGAIN)
+            return pump_pipe_stands(p, loop);
+        fd = stream_fd(to, STREAM_TX, &max);
+    }
     if (fd < 0)
         return PUMP_TO_BROKE;
-    n = splice(p->pipe.rd, NULL, fd, NULL, p->pipe.bytes, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    do {
+        n = splice(p->pipe->rd, NULL, fd, NULL, p->pipe->bytes, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    } while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN) {
         stream_moved(to, STREAM_TX, 0);
-        p->wants_tx = true;
-        return PUMP_WAIT;
+        return pump_pipe_stands(p, loop);
     }
     if (n <= 0) {
         stream_failed(to, n < 0 ? -errno : -EPIPE);
         return PUMP_TO_BROKE;
     }
-    p->pipe.bytes -= (size_t)n;
+    p->pipe->bytes -= (uint32_t)n;
+    pipe_moved(p->pipe);
     stream_moved(to, STREAM_TX, (uint64_t)n);
-    if (p->pipe.bytes)
-        return PUMP_MORE;
-    if (!p->filled || from->rx == STREAM_END)
-        pump_give_pipe(p, loop);
-    return from->rx == STREAM_END ? pump_end(p, from, to) : PUMP_MORE;
+    return p->pipe->bytes ? PUMP_MORE : pump_pipe_empty(p, loop, from, to);
 }
 
 /* Fills the empty pipe. The sink has room (nothing is queued there), so an EAGAIN can only mean the source. */
 static enum pump_result pump_fill_pipe(struct pump *p, struct loop *loop, struct stream *from, struct stream *to, int fd,
                                        uint64_t max)
 {
-    size_t want = max < p->pipe.size ? (size_t)max : p->pipe.size;
-    ssize_t n = splice(fd, NULL, p->pipe.wr, NULL, want, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    size_t most = min_size(pipe_fill_max(p->pipe), loop->small_ran ? PUMP_BITE : SIZE_MAX);
+    ssize_t n;
 
+    do {
+        n = splice(fd, NULL, p->pipe->wr, NULL, max < most ? (size_t)max : most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    } while (n < 0 && errno == EINTR);
     if (n > 0) {
         p->bytes += (uint64_t)n;
-        p->pipe.bytes = (size_t)n;
+        p->pipe->bytes = (uint32_t)n;
         p->filled = n >= PUMP_COPY;
         stream_moved(from, STREAM_RX, (uint64_t)n);
+        if (stream_announce(to, (uint64_t)n) == IO_ERR)
+            return PUMP_TO_BROKE;
         return pump_drain_pipe(p, loop, from, to);
     }
     if (n < 0 && errno == EAGAIN) {
@@ -230,19 +285,19 @@ static bool pump_splice(struct pump *p, struct loop *loop, struct stream *from, 
     uint64_t max_rx, max_tx;
     int fd;
 
-    if (pump_has_pipe(p) && p->pipe.bytes) {
-        *ret = pump_drain_pipe(p, loop, from, to);
+    if (p->pipe && p->pipe->bytes) {
+        *ret = p->pipe->rd < 0 ? pump_drain_back(p, loop, from, to) : pump_drain_pipe(p, loop, from, to);
         return true;
     }
     if (!p->filled || p->replay)
         return false;
     fd = stream_fd(from, STREAM_RX, &max_rx);
-    if (fd < 0 || stream_fd(to, STREAM_TX, &max_tx) < 0)
+    if (fd < 0 || stream_fd(to, STREAM_TX, &max_tx) < 0 || max_rx < PUMP_COPY)
         return false;
-    if (!pump_has_pipe(p) && !pipe_lend(loop->pipes, &p->pipe)) {
-        p->pipe.size = 0;
+    if (!p->pipe)
+        p->pipe = pipe_lend(loop->pipes, pump_task(from, to), loop->now_ms);
+    if (!p->pipe)
         return false;
-    }
     *ret = pump_fill_pipe(p, loop, from, to, fd, max_rx < max_tx ? max_rx : max_tx);
     return true;
 }
@@ -258,6 +313,8 @@ enum pump_result pump_run(struct pump *p, struct loop *loop, struct stream *from
             return pump_flush(p, to);
         if (p->replay && p->replay->sent < p->replay->n)
             r = pump_replay(p, from, to);
+        else if ((p->filled || p->pipe) && !pump_task(from, to)->bulk)
+            return PUMP_MORE; /* bulk, as it turns out: not before the small messages of others */
         else if (splices && pump_splice(p, loop, from, to, &r))
             splices--;
         else if (splices && copies)
@@ -272,9 +329,17 @@ enum pump_result pump_run(struct pump *p, struct loop *loop, struct stream *from
 
 /* ---- both directions ---- */
 
+bool relay_is_bulk(struct relay *r, const struct loop *loop)
+{
+    /* Whoever returned MORE because it is no bulk yet has one of these, so the next run goes on. */
+    if (r->up.filled || r->down.filled || r->up.pipe || r->down.pipe)
+        r->bulk_ms = loop->now_ms;
+    return r->bulk_ms && loop->now_ms - r->bulk_ms < RELAY_BULK_MS;
+}
+
 bool relay_half_closed(const struct relay *r)
 {
-    return (r->up.state > PUMP_RUN) != (r->down.state > PUMP_RUN);
+    return r->up.state > PUMP_RUN || r->down.state > PUMP_RUN;
 }
 
 void relay_stop(struct relay *r, struct loop *loop)
@@ -354,7 +419,7 @@ static enum relay_result relay_run_cut(struct relay *r, struct loop *loop, struc
 }
 
 /* A reset that no pump meets: its own pump has ended, so nothing is left to pass on; or that pump waits for a sink that has taken
- * nothing for a second, and what it holds back will not be waited for. */
+ * nothing for RELAY_CUT_MS, and what it holds back will not be waited for. */
 static bool relay_reset_unmet(const struct relay *r, const struct loop *loop, struct stream *client, struct stream *upstream,
                               enum relay_result *ret)
 {
@@ -369,6 +434,19 @@ static bool relay_reset_unmet(const struct relay *r, const struct loop *loop, st
         return true;
     }
     return false;
+}
+
+/* Both sources have ended, but one sink still writes: the other side is not to wait for that to see its end. */
+static void relay_end_now(const struct relay *r, struct stream *client, struct stream *upstream)
+{
+    enum io io = IO_OK;
+
+    if (r->down.state == PUMP_DONE && r->up.state == PUMP_FLUSH)
+        io = stream_end(client, NULL);
+    else if (r->up.state == PUMP_DONE && r->down.state == PUMP_FLUSH)
+        io = stream_end(upstream, NULL);
+    /* A side that broke is met by the pump that still runs, or by nobody who would miss it. */
+    UNUSED(io);
 }
 
 enum relay_result relay_run(struct relay *r, struct loop *loop, struct stream *client, struct stream *upstream)
@@ -387,6 +465,7 @@ enum relay_result relay_run(struct relay *r, struct loop *loop, struct stream *c
         return relay_run_cut(r, loop, client, upstream);
     if (ret != RELAY_MORE && relay_reset_unmet(r, loop, client, upstream, &ret))
         return ret;
+    relay_end_now(r, client, upstream);
     if (pump_live(&r->up) || pump_live(&r->down))
         return ret;
     if (r->up.state == PUMP_DONE && r->down.state == PUMP_DONE)

@@ -20,7 +20,8 @@ enum pump_state { PUMP_OFF = 0, PUMP_RUN, PUMP_FLUSH, PUMP_DONE, PUMP_DEAD };
 /* WAIT for RX or TX · MORE the budget is used up, go on in the bulk queue · ENDED in order · the side that broke */
 enum pump_result { PUMP_WAIT, PUMP_MORE, PUMP_ENDED, PUMP_FROM_BROKE, PUMP_TO_BROKE };
 
-enum { PUMP_COPY = 16384, PUMP_BUDGET_COPY = 16, PUMP_BUDGET_SPLICE = 4 };
+/* BITE: what a splice takes while small messages of others come. FRAMING: so much of a full read may have been a chunk's line and trailers. */
+enum { PUMP_COPY = 16384, PUMP_FRAMING = 64, PUMP_BITE = 65536, PUMP_BUDGET_COPY = 4, PUMP_BUDGET_SPLICE = 1 };
 
 /* What of an upload is kept so that the request can be sent again. */
 struct replay {
@@ -32,7 +33,7 @@ struct replay {
 enum { REPLAY_MAX = 65536 };
 
 struct pump {
-    struct pipe_lent pipe;
+    struct pipe *pipe;     /* lent while bytes are inside, and while more of the same is expected; else NULL */
     uint64_t bytes;        /* read from the source */
     struct replay *replay; /* upload only; NULL: nothing is kept */
     enum pump_state state;
@@ -40,14 +41,17 @@ struct pump {
     bool wants_tx; /* WAIT is for the sink */
 };
 
-/* CUT: one side was reset; what the other still has to get is written, for a second at most, before it is reset too. The same second
- * bounds a reset behind a sink that takes nothing (active_ms stands still). */
+/* CUT: one side was reset; what the other still has to get is written, for CUT_MS at most, before it is reset too. The same time
+ * bounds a reset behind a sink that takes nothing (active_ms stands still). With the grace of conn_reset, which may follow, a
+ * reset is passed on within two seconds. */
 enum relay_state { RELAY_RUN = 0, RELAY_CUT };
-enum { RELAY_CUT_MS = 1000 };
+/* BULK_MS: so long after its last full read a relay counts as one that moves bulk. */
+enum { RELAY_CUT_MS = 700, RELAY_BULK_MS = 100 };
 
 struct relay {
     struct pump up, down;
     uint64_t active_ms; /* when bytes moved last */
+    uint64_t bulk_ms;   /* when a read filled the buffer last; 0: never */
     enum relay_state state;
     uint64_t cut_until_ms;
 };
@@ -71,7 +75,9 @@ void relay_stop(struct relay *r, struct loop *loop);
 /* The source of p was reset by its peer. What was read from it still goes to the sink (flush it until cut_until_ms), then that is
  * to be reset as well. */
 void relay_cut(struct relay *r, struct loop *loop, struct pump *p);
-/* One direction has seen its FIN. */
+/* It moves bulk, or did a moment ago. To be asked after each run. */
+bool relay_is_bulk(struct relay *r, const struct loop *loop);
+/* One direction has seen its FIN; or both, and something is still to be written. */
 bool relay_half_closed(const struct relay *r);
 
 void replay_done(struct replay *r);

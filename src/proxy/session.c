@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/pressure.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
@@ -41,8 +42,12 @@ static void session_end(struct session *s, bool reset)
         conn_reset(&s->conn);
     else
         conn_close(&s->conn);
+    if (w->capacity)
+        capacity_leave(w->capacity, &s->place);
+    w->n_refusing -= s->refused != CAPACITY_OK;
     timer_stop(&s->timer);
     task_cancel(&s->task);
+    sweep_forget(&w->sweep, s);
     list_del(&s->link);
     s->grave.free = session_free;
     loop_bury(&w->loop, &s->grave);
@@ -261,7 +266,20 @@ const struct snapshot_listen *session_listen(struct session *s, const struct sna
     return &gone[s->role];
 }
 
-int session_start(struct worker *w, struct conn **conn, const struct addr *client, unsigned listen_id, enum listen_role role)
+enum end_reason session_admit(struct session *s)
+{
+    struct worker *w = s->worker;
+
+    if (s->role != LISTEN_PROXY)
+        return END_NONE;
+    if (!s->refused)
+        return pressure_memory(w) ? END_CAPACITY_MEMORY : END_NONE;
+    s->refused = pressure_enter(w, &s->client, &s->place);
+    w->n_refusing -= s->refused == CAPACITY_OK;
+    return pressure_reason(s->refused);
+}
+
+int session_start(struct worker *w, struct conn **conn, const struct session_opts *opts)
 {
     struct session *s = mem_zalloc(sizeof(*s));
 
@@ -270,9 +288,12 @@ int session_start(struct worker *w, struct conn **conn, const struct addr *clien
     s->magic = SESSION_MAGIC;
     s->worker = w;
     s->conn = *conn;
-    s->client = *client;
-    s->listen_id = listen_id;
-    s->role = role;
+    s->client = *opts->client;
+    s->listen_id = opts->listen_id;
+    s->role = opts->role;
+    s->place = opts->place;
+    s->refused = opts->refused;
+    w->n_refusing += s->refused != CAPACITY_OK;
     s->since_ms = w->loop.now_ms;
     task_init(&s->task, &w->loop, "session", session_run);
     timer_init(&s->timer, &s->task);

@@ -8,6 +8,7 @@
 #include "io/addr.h"
 #include "io/conn.h"
 #include "mux/mux.h"
+#include "proxy/capacity.h"
 #include "proxy/snapshot.h"
 
 struct worker;
@@ -31,19 +32,31 @@ struct session {
     struct addr client;
     unsigned listen_id; /* where it came in */
     enum listen_role role;
+    struct capacity_place place; /* what it takes of `capacity` */
+    enum capacity_verdict refused; /* the limit that it was over when it began; OK: none, or no longer */
     uint64_t deadline_ms;    /* of the state; 0: none runs */
     uint64_t linger_until_ms;
     uint64_t since_ms; /* loop time */
     bool was_idle; /* when draining began */
     bool cut;      /* its exchange did not end by itself */
+    bool suspected; /* the sweep's: found once */
     bool idle; /* SERVE: between requests, the keep-alive deadline runs */
     struct grave grave;
 };
 
 #define SESSION_MAGIC 0x5e5510a1u
 
-/* Takes *conn (then NULL). ERR_NOMEM: the conn is still the caller's. */
-int session_start(struct worker *w, struct conn **conn, const struct addr *client, unsigned listen_id, enum listen_role role) MUST_USE;
+struct session_opts {
+    const struct addr *client;
+    unsigned listen_id;
+    enum listen_role role;
+    struct capacity_place place;
+    enum capacity_verdict refused;
+};
+/* Takes *conn (then NULL) and the place. ERR_NOMEM: both are still the caller's. */
+int session_start(struct worker *w, struct conn **conn, const struct session_opts *opts) MUST_USE;
+/* A request has come: whether `capacity` lets it begin now. A connection that was over a limit is asked about again. END_NONE: it does. */
+enum end_reason session_admit(struct session *s);
 /* What its listener says in this snapshot. Of a listener that is gone: POLICY_CLIENTS_GONE, and each answer is the session's last. */
 const struct snapshot_listen *session_listen(struct session *s, const struct snapshot *snap);
 /* The worker began to drain: idle ones end, others are told that each answer is the last. */

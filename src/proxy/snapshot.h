@@ -7,6 +7,7 @@
 
 #include "io/resolve.h"
 #include "policy/policy.h"
+#include "policy/route.h"
 #include "proxy/conf.h"
 
 #include <stdatomic.h>
@@ -31,6 +32,8 @@ struct snapshot {
     const struct resolve_conf *resolve;
     const struct snapshot_listen *listen;
     unsigned n_listen;
+    const struct route *routes;
+    unsigned n_routes;
     /* On the worker's thread: it uses the snapshot no more. Others may still; or nobody does, and it may be freed already. */
     void (*released)(void *owner);
     void *owner;

@@ -14,16 +14,17 @@ enum counter {
     COUNTER_COUNT
 };
 
-/* What is measured: from the first byte of a request to the end of its answer, and to the first byte of an origin's answer. Not of tunnels. */
-enum stats_time { STATS_REQUEST = 0, STATS_FIRST_BYTE, STATS_TIMES };
+/* What is measured. REQUEST: from its first byte to the end of its answer, FIRST_BYTE: to the first byte of an origin's answer; not of tunnels.
+ * RELAY_DELAY: how long a small message of a tunnel lay here: from when it can have become readable until it was written. */
+enum stats_time { STATS_REQUEST = 0, STATS_FIRST_BYTE, STATS_RELAY_DELAY, STATS_TIMES };
 enum { STATS_BOUNDS = 13 };
 
-/* n[i]: how many took at most stats_bounds_us[i] and more than the bound before; the last has no bound. */
+/* n[i]: how many took at most stats_bounds_us[which][i] and more than the bound before; the last has no bound. */
 struct stats_histogram {
     _Atomic uint64_t n[STATS_BOUNDS + 1];
     _Atomic uint64_t sum_us;
 };
-extern const uint32_t stats_bounds_us[STATS_BOUNDS]; /* rising */
+extern const uint32_t stats_bounds_us[STATS_TIMES][STATS_BOUNDS]; /* rising */
 
 struct stats {
     _Atomic uint64_t v[COUNTER_COUNT];

@@ -4,6 +4,7 @@
  * a second: the origin may be closing it.
  */
 #include "base/check.h"
+#include "base/log.h"
 #include "mux/stream_conn.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
@@ -28,6 +29,8 @@ static enum end_reason reason_of(int error)
     case -EMFILE:
     case -ENFILE:
         return END_NO_DESCRIPTORS;
+    case ERR_PORTS:
+        return END_NO_PORTS;
     case ERR_NOMEM:
     case -ENOBUFS:
         return END_NO_MEMORY;
@@ -39,7 +42,7 @@ static enum end_reason reason_of(int error)
 /* The exchange has its stream: what follows depends on what the client asked for. */
 static enum xstep dialled(struct xchg *x, struct conn *conn)
 {
-    if (x->worker->shard && conn && !conn_tcp_local(conn, &x->rec.local))
+    if (x->worker->shard && x->snap->conf->access_log && conn && !conn_tcp_local(conn, &x->rec.local))
         x->rec.local.sa.sa_family = AF_UNSPEC;
     return STEP_SEND;
 }
@@ -51,16 +54,31 @@ static bool replayable(const struct xchg *x)
     return method_idempotent(h->method) && h->body == BODY_NONE;
 }
 
+static struct source_set sources_of(const struct xreq *q)
+{
+    return q->route ? (struct source_set){q->route->bind, q->route->n_bind} : (struct source_set){0};
+}
+
 static bool take_kept(struct xchg *x)
 {
     struct xreq *q = x->req;
-    uint64_t idle = replayable(x) ? UINT64_MAX : UPSTREAM_SURE_MS;
+    struct upstream_want want = {
+        .host = q->head->auth.host,
+        .port = q->port,
+        .addrs = q->addrs,
+        .n_addrs = q->n_addrs,
+        .sources = sources_of(q),
+        .max_idle_ms = replayable(x) ? UINT64_MAX : UPSTREAM_SURE_MS,
+    };
+    struct upstream_end end;
 
     if (q->head->method == METHOD_CONNECT || q->fresh_only)
         return false;
-    x->mux = upstream_take(x->worker->upstream, q->head->auth.host, q->port, q->addrs, q->n_addrs, idle, &x->rec.peer);
+    x->mux = upstream_take(x->worker->upstream, &want, &end);
     if (!x->mux)
         return false;
+    x->rec.peer = end.addr;
+    q->from = end.from;
     x->upstream = mux_open(x->mux, &x->task);
     if (!x->upstream) {
         mux_close(&x->mux, false);
@@ -80,6 +98,9 @@ static int begin_race(struct xchg *x)
         .n = q->n_addrs,
         .timeout_ms = x->snap->conf->timeouts.connect,
         .task = &x->task,
+        .sources = sources_of(q),
+        .turn = q->route ? atomic_fetch_add_explicit(q->route->turn, 1, memory_order_relaxed) : 0,
+        .memory = &w->ports,
     };
 
     q->phase_us = w->loop.now_us;
@@ -123,20 +144,48 @@ static void penalise(struct xchg *x, const struct addr *won)
         resolve_penalise(x->worker->resolver, q->head->auth.host, &q->addrs[i]);
 }
 
+/* Said once a second, whoever asks: the configuration names what this machine does not have. */
+static void warn_foreign(const struct xchg *x, const struct addr *foreign)
+{
+    char text[ADDR_TEXT_MAX];
+
+    if (foreign->sa.sa_family == AF_UNSPEC)
+        return;
+    addr_host_text(foreign, text);
+    log_limited(LOG_WARN, 1, "%s: `bind`: %s is not an address of this machine", x->req->route->place, text);
+}
+
+static const char *detail_of(struct xchg *x, int error)
+{
+    const struct route *r = x->req->route;
+
+    if (error == -EADDRNOTAVAIL && r)
+        return arena_printf(&x->arena, "a source address of `upstream` (%s) is not this machine's", r->place).p;
+    if (error == -EADDRNOTAVAIL)
+        return "this machine has no address to come from";
+    if (error == ERR_PORTS && r)
+        return arena_printf(&x->arena, "every port towards the target is in use, at all source addresses of `upstream` (%s)", r->place).p;
+    return NULL;
+}
+
 static enum xstep nothing_connects(struct xchg *x, int error)
 {
-    penalise(x, NULL);
+    enum end_reason reason = reason_of(error);
+
+    /* A limit of ours says nothing about the addresses. */
+    if (end_info(reason)->kind == END_KIND_UPSTREAM)
+        penalise(x, NULL);
     /* What was left of the addresses failed; that the others were refused is the better explanation. */
     if (x->req->dropped.kind == VERDICT_DENY)
         return step_policy_refuse(x, &x->req->dropped);
-    return xchg_fail(x, reason_of(error), NULL);
+    return xchg_fail(x, reason, detail_of(x, error));
 }
 
 enum xstep step_dial(struct xchg *x)
 {
     struct xreq *q = x->req;
-    struct conn *conn;
-    int error;
+    struct connect_result won;
+    enum io r;
 
     if (!q->connect) {
         if (take_kept(x))
@@ -146,16 +195,17 @@ enum xstep step_dial(struct xchg *x)
     }
     if (stream_broken(x->client))
         return xchg_abort(x, END_CLIENT_RESET, NULL);
-    switch (connect_take(&q->connect, &conn, &x->rec.peer, &error)) {
-    case IO_OK:
-        penalise(x, &x->rec.peer);
-        return use_conn(x, conn);
-    case IO_ERR:
-    case IO_EOF:
-        return nothing_connects(x, error);
-    case IO_AGAIN:
-        break;
+    r = connect_take(&q->connect, &won);
+    if (r != IO_AGAIN)
+        warn_foreign(x, &won.foreign);
+    if (r == IO_OK) {
+        x->rec.peer = won.to;
+        q->from = won.from;
+        penalise(x, &won.to);
+        return use_conn(x, won.conn);
     }
+    if (r != IO_AGAIN)
+        return nothing_connects(x, won.error);
     if (x->expired)
         return xchg_fail(x, x->deadline_reason, NULL);
     /* The race keeps its own time; this deadline is behind it. */

@@ -37,10 +37,13 @@ static struct facts facts_of(const struct xchg *x)
 static enum xstep judge_request(struct xchg *x)
 {
     struct facts f = facts_of(x);
+    enum end_reason full = session_admit(x->session);
     enum xstep local;
 
     if (x->listen->role != LISTEN_PROXY)
         return local_site(x);
+    if (full != END_NONE)
+        return xchg_fail(x, full, NULL);
     x->req->verdict = policy_judge(x->snap->policy, &f, 0);
     if (x->req->verdict.kind == VERDICT_DENY)
         return step_policy_refuse(x, &x->req->verdict);
@@ -70,7 +73,7 @@ static enum xstep judge_addresses(struct xchg *x)
     if (!q->n_addrs)
         return step_policy_refuse(x, &q->dropped);
     q->verdict = v.kind == VERDICT_ALLOW ? v : (struct verdict){.kind = VERDICT_ALLOW};
-    return STEP_DIAL;
+    return STEP_ROUTE;
 }
 
 enum xstep step_policy(struct xchg *x)

@@ -49,12 +49,25 @@ static void tunnel_log(struct xchg *x)
     xchg_record(x, ACCESS_STILL);
 }
 
+/* One in eight: reading the clock is not free. */
+static void tunnel_delay(struct xchg *x, uint64_t moved)
+{
+    struct loop *loop = &x->worker->loop;
+
+    if (moved && moved < PUMP_COPY && !x->task.bulk && loop->tasks_run % 8 == 0)
+        stats_time(&x->worker->stats, STATS_RELAY_DELAY, loop->world->now_us(loop) - loop->readable_us);
+}
+
 static enum xstep tunnel_run(struct xchg *x)
 {
     struct relay *r = &x->relay;
+    uint64_t before = r->up.bytes + r->down.bytes;
+    enum relay_result ret;
 
     tunnel_log(x);
-    switch (relay_run(r, &x->worker->loop, x->client, x->upstream)) {
+    ret = relay_run(r, &x->worker->loop, x->client, x->upstream);
+    tunnel_delay(x, r->up.bytes + r->down.bytes - before);
+    switch (ret) {
     case RELAY_MORE:
         return xchg_yield(x);
     case RELAY_ENDED:
@@ -80,7 +93,7 @@ static enum xstep tunnel_run(struct xchg *x)
 /* ---- messages ---- */
 
 
-/* The answer was cut short: what there is of it is written, for a second at most, then the client is reset. */
+/* The answer was cut short: what there is of it is written, for RELAY_CUT_MS at most, then the client is reset. */
 static enum xstep message_cut(struct xchg *x)
 {
     struct stream *up = x->upstream;
@@ -120,7 +133,9 @@ static enum xstep message_run(struct xchg *x)
         return broke(x, x->client, END_CLIENT_RESET);
     if (up == PUMP_MORE)
         return xchg_yield(x);
-    xchg_wait_until(x, r->active_ms + x->times.idle_ms, END_IDLE_TIMEOUT);
+    if (xchg_too_slow(x, up, x->times.body_rate))
+        return xchg_abort(x, END_REQUEST_TIMEOUT, XCHG_TOO_SLOW);
+    xchg_wait_upload(x, r->active_ms + x->times.idle_ms, END_IDLE_TIMEOUT, x->times.body_rate);
     if (x->expired && loop->now_ms >= x->deadline_ms)
         return xchg_abort(x, x->deadline_reason, NULL);
     x->expired = false;

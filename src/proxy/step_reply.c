@@ -3,7 +3,6 @@
  * again; a kept connection that turns out dead leads back to dial, once, while the request can be sent again whole.
  */
 #include "base/check.h"
-#include "base/date.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
@@ -42,13 +41,11 @@ static enum xstep connect_established(struct xchg *x)
 
 static int add_date(struct xchg *x, struct head *h)
 {
-    char text[DATE_HTTP_LEN + 1];
     struct slice v;
 
     if (hdrs_find(&h->fields, HDR_DATE))
         return 0;
-    date_http(x->worker->loop.wall_ms / 1000, text);
-    v = arena_dup(&x->arena, slice_of(text, DATE_HTTP_LEN));
+    v = arena_dup(&x->arena, worker_date(x->worker));
     return v.p ? hdrs_add_known(&h->fields, &x->arena, HDR_DATE, v) : ERR_NOMEM;
 }
 
@@ -169,23 +166,17 @@ static enum xstep no_answer(struct xchg *x)
     return xchg_fail(x, x->upstream->fault.reason, x->upstream->fault.detail);
 }
 
-/* Whose silence it is: the client's (its upload), or the origin's. A client that waits for 100 is silent because the origin is. */
-static bool client_is_awaited(const struct xchg *x)
-{
-    const struct pump *p = &x->relay.up;
-    bool uploading = p->state == PUMP_RUN || p->state == PUMP_FLUSH;
-
-    return uploading && !p->wants_tx && !(x->req->head->expect_continue && !p->bytes);
-}
-
 static enum xstep wait_for_answer(struct xchg *x, enum pump_result up)
 {
     const struct proxy_conf *c = x->snap->conf;
 
     if (up == PUMP_MORE)
         return xchg_yield(x);
-    if (client_is_awaited(x))
-        xchg_wait_until(x, x->relay.active_ms + c->timeouts.idle, END_REQUEST_TIMEOUT);
+    if (xchg_too_slow(x, up, c->timeouts.body_rate))
+        return xchg_fail(x, END_REQUEST_TIMEOUT, XCHG_TOO_SLOW);
+    /* Whose silence it is: the client's (its upload), or the origin's. */
+    if (xchg_awaits_client(x))
+        xchg_wait_upload(x, x->relay.active_ms + c->timeouts.idle, END_REQUEST_TIMEOUT, c->timeouts.body_rate);
     else
         xchg_wait_until(x, x->relay.active_ms + c->timeouts.response, END_UPSTREAM_TIMEOUT);
     /* Only what has really passed counts: the deadline may have moved since the timer was set. */

@@ -14,6 +14,7 @@ static enum xstep answered(struct xchg *x)
     switch (q->answer.status) {
     case RESOLVE_OK:
         q->resolved = true;
+        stats_add(&x->worker->stats, COUNTER_DNS_STALE, q->answer.stale);
         return STEP_POLICY;
     case RESOLVE_NXDOMAIN:
         return xchg_fail(x, END_DNS_ERROR, "the name does not resolve: it does not exist");
@@ -47,19 +48,20 @@ enum xstep step_resolve(struct xchg *x)
     struct xreq *q = x->req;
     struct worker *w = x->worker;
 
+    if (!q->resolve.busy && !q->resolve.done) {
+        q->phase_us = w->loop.now_us;
+        if (q->head->auth.kind != HOST_NAME) {
+            literal(x);
+            return answered(x);
+        }
+        resolve_start(w->resolver, q->head->auth.host, &q->resolve, &x->task, &q->answer);
+    }
     if (q->resolve.busy) {
+        /* At the start as well: an RST that came with the head has no event of its own any more. */
         if (stream_broken(x->client))
             return xchg_abort(x, END_CLIENT_RESET, NULL);
         if (x->expired)
             return xchg_fail(x, x->deadline_reason, "the resolver did not answer");
-    } else if (!q->resolve.done) {
-        q->phase_us = w->loop.now_us;
-        if (q->head->auth.kind == HOST_NAME) {
-            resolve_start(w->resolver, q->head->auth.host, &q->resolve, &x->task, &q->answer);
-        } else {
-            literal(x);
-            return answered(x);
-        }
     }
     if (q->resolve.done)
         return answered(x);

@@ -73,6 +73,7 @@ enum xstep step_send(struct xchg *x)
     x->relay.active_ms = x->worker->loop.now_ms;
     if (content) {
         q->replay.sent = 0;
+        pace_start(&q->pace, x->worker->loop.now_ms);
         pump_start(&x->relay.up, method_idempotent(q->head->method) && !q->replay.lost ? &q->replay : NULL);
     }
     return STEP_REPLY;

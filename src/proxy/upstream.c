@@ -19,7 +19,7 @@ struct entry {
     struct grave grave;
     struct upstream *owner;
     struct mux *mux;
-    struct addr addr;
+    struct addr addr, from;
     uint64_t since_ms, until_ms;
     uint64_t hash;
     uint16_t port;
@@ -153,21 +153,22 @@ static bool addr_among(const struct addr *a, const struct addr *addrs, unsigned 
     return false;
 }
 
-struct mux *upstream_take(struct upstream *u, struct slice host, uint16_t port, const struct addr *addrs, unsigned n_addrs,
-                          uint64_t max_idle_ms, struct addr *ret_addr)
+struct mux *upstream_take(struct upstream *u, const struct upstream_want *w, struct upstream_end *ret_end)
 {
-    uint64_t hash = key_hash(host, port), now = u->loop->now_ms;
+    uint64_t hash = key_hash(w->host, w->port), now = u->loop->now_ms;
 
     LIST_EACH(it, bucket_of(u, hash))
     {
         struct entry *e = LIST_ENTRY(it, struct entry, chain);
         struct mux *m;
 
-        if (e->hash != hash || !entry_is(e, host, port) || !addr_among(&e->addr, addrs, n_addrs))
+        if (e->hash != hash || !entry_is(e, w->host, w->port) || !addr_among(&e->addr, w->addrs, w->n_addrs))
             continue;
-        if (now >= e->until_ms || now - e->since_ms > max_idle_ms)
+        if (!source_allowed(&w->sources, &e->from))
             continue;
-        *ret_addr = e->addr;
+        if (now >= e->until_ms || now - e->since_ms > w->max_idle_ms)
+            continue;
+        *ret_end = (struct upstream_end){w->host, w->port, e->addr, e->from};
         m = entry_remove(e);
         if (mux_reusable(m))
             return m;
@@ -200,8 +201,10 @@ static uint64_t idle_limit(const struct mux *m)
     return ms;
 }
 
-void upstream_give(struct upstream *u, struct mux **mux, struct slice host, uint16_t port, const struct addr *addr)
+void upstream_give(struct upstream *u, struct mux **mux, const struct upstream_end *end)
 {
+    struct slice host = end->host;
+    uint16_t port = end->port;
     uint64_t hash = key_hash(host, port), limit = idle_limit(*mux);
     struct entry *e;
 
@@ -214,7 +217,7 @@ void upstream_give(struct upstream *u, struct mux **mux, struct slice host, uint
         mux_close(mux, false);
         return;
     }
-    *e = (struct entry){.owner = u, .mux = *mux, .addr = *addr, .hash = hash, .port = port, .n_host = (uint8_t)host.n};
+    *e = (struct entry){.owner = u, .mux = *mux, .addr = end->addr, .from = end->from, .hash = hash, .port = port, .n_host = (uint8_t)host.n};
     memcpy(e->host, host.p, host.n);
     e->since_ms = u->loop->now_ms;
     e->until_ms = e->since_ms + limit;

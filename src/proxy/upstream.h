@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* upstream: idle connections to origins, kept for reuse, by host, port and the address that was judged. A worker's own; bounded in
+/* upstream: idle connections to origins, kept for reuse, by host, port, the address that was judged and the one it comes from. A worker's own; bounded in
  * number, in all and a key; each ends after 30 s idle, or a second before the origin said it would close. An idle connection on
  * which anything arrives is closed (C49, C53a).
  * Owner: the worker. Thread: its own. */
@@ -8,7 +8,7 @@
 
 #include "base/slice.h"
 #include "io/addr.h"
-#include "io/loop.h"
+#include "io/source.h"
 
 struct mux;
 struct upstream;
@@ -20,11 +20,24 @@ void upstream_free(struct upstream *u); /* closes all */
 void upstream_close_idle(struct upstream *u);
 unsigned upstream_count(const struct upstream *u); /* how many are kept */
 
-/* The most recently used connection to that host and port whose address is among addrs and that has been idle for at most
- * max_idle_ms. NULL: none. The mux is the caller's then. */
-struct mux *upstream_take(struct upstream *u, struct slice host, uint16_t port, const struct addr *addrs, unsigned n_addrs,
-                          uint64_t max_idle_ms, struct addr *ret_addr);
-/* Keeps it if it may be used again, else closes it. *mux is NULL after. */
-void upstream_give(struct upstream *u, struct mux **mux, struct slice host, uint16_t port, const struct addr *addr);
+/* The ends of a connection. */
+struct upstream_end {
+    struct slice host;
+    uint16_t port;
+    struct addr addr, from; /* from: AF_UNSPEC when the kernel chose */
+};
+struct upstream_want {
+    struct slice host;
+    uint16_t port;
+    const struct addr *addrs;
+    unsigned n_addrs;
+    struct source_set sources;
+    uint64_t max_idle_ms;
+};
+/* The most recently used connection to that host and port whose address is among addrs, that comes from one of the sources, and that has been
+ * idle for at most max_idle_ms. NULL: none. The mux is the caller's then. */
+struct mux *upstream_take(struct upstream *u, const struct upstream_want *want, struct upstream_end *ret_end);
+/* Keeps it if it may be used again, else closes it. *mux is NULL after. The host is copied. */
+void upstream_give(struct upstream *u, struct mux **mux, const struct upstream_end *end);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/local.h"
+#include "proxy/pressure.h"
 #include "proxy/session.h"
 
 #include <sched.h>
@@ -17,8 +18,19 @@
 
 void worker_take(struct worker *w, struct conn *conn, const struct addr *peer, unsigned listen_id, enum listen_role role)
 {
-    if (session_start(w, &conn, peer, listen_id, role) < 0) {
+    struct session_opts o = {.client = peer, .listen_id = listen_id, .role = role};
+
+    /* Whoever looks after ginnel gets in. */
+    if (role == LISTEN_PROXY)
+        o.refused = pressure_enter(w, peer, &o.place);
+    if (o.refused && w->n_refusing >= WORKER_REFUSING_MAX) {
+        pressure_turn_away(w, &conn, listen_id, o.refused);
+        return;
+    }
+    if (session_start(w, &conn, &o) < 0) {
         stats_add(&w->stats, COUNTER_NO_MEMORY, 1);
+        if (w->capacity)
+            capacity_leave(w->capacity, &o.place);
         conn_reset(&conn);
         return;
     }
@@ -56,12 +68,14 @@ static void handover_run(struct msg *m, struct loop *loop)
         worker_take_fd(h->to, h->fd, &h->peer, h->listen_id, LISTEN_PROXY);
     else
         close(h->fd);
+    atomic_fetch_sub_explicit(&h->to->incoming, 1, memory_order_relaxed);
     mem_free(h);
 }
 
+/* What is on its way counts: a burst would otherwise go as a whole to the one that was least busy when it began. */
 static unsigned worker_load(const struct worker *w)
 {
-    return atomic_load_explicit(&w->load, memory_order_relaxed);
+    return atomic_load_explicit(&w->load, memory_order_relaxed) + atomic_load_explicit(&w->incoming, memory_order_relaxed);
 }
 
 /* One that has not applied the last change yet may not know the listener. */
@@ -95,10 +109,12 @@ static bool worker_hand_over(struct worker *w, struct worker *to, int fd, const 
     if (!h)
         return false;
     *h = (struct handover){.msg = {.run = handover_run}, .to = to, .peer = *peer, .listen_id = listen_id, .fd = fd};
+    atomic_fetch_add_explicit(&to->incoming, 1, memory_order_relaxed);
     if (loop_post(&to->loop, &h->msg)) {
         stats_add(&w->stats, COUNTER_HANDED_OVER, 1);
         return true;
     }
+    atomic_fetch_sub_explicit(&to->incoming, 1, memory_order_relaxed);
     mem_free(h);
     return false;
 }
@@ -145,6 +161,7 @@ static int worker_watch_listener(struct worker *w, struct worker_listener *l)
 {
     struct listener_opts o = {.fd = l->fd, .accept = worker_accepted, .owner = l, .busy_reply = &w->busy_reply};
 
+    o.vital = l->role != LISTEN_PROXY;
     return listener_start(&w->loop, &o, &l->listener);
 }
 
@@ -257,8 +274,8 @@ void worker_use(struct worker *w, struct snapshot *snap)
     snapshot_borrow(snap, w->id);
     w->snap = snap;
     atomic_store_explicit(&w->generation, snap->generation, memory_order_release);
-    w->limits = (struct h1_limits){.line = c->sizes.line, .head = c->sizes.head, .fields = c->sizes.fields};
-    w->busy_reply = slice_of(w->busy_text, local_busy_reply(c->name, w->busy_text));
+    w->limits = (struct h1_limits){.line = (uint32_t)c->sizes.line, .head = (uint32_t)c->sizes.head, .fields = c->sizes.fields};
+    w->busy_reply = slice_of(w->busy_text, local_busy_reply(c->name, END_NO_DESCRIPTORS, true, w->busy_text));
     if (!old)
         return;
     worker_new_resolver(w, snap->resolve);
@@ -349,6 +366,17 @@ static void worker_maybe_stop(struct task *t, unsigned bits)
     }
 }
 
+struct slice worker_date(struct worker *w)
+{
+    uint64_t now_s = w->loop.wall_ms / 1000;
+
+    if (now_s != w->date_s || !w->date[0]) {
+        w->date_s = now_s;
+        date_http(now_s, w->date);
+    }
+    return slice_of(w->date, DATE_HTTP_LEN);
+}
+
 void worker_session_gone(struct worker *w)
 {
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
@@ -413,6 +441,7 @@ int worker_init(struct worker *w, const struct worker_opts *opts)
     *w = (struct worker){.magic = WORKER_MAGIC, .id = opts->id, .site = opts->site, .site_owner = opts->site_owner};
     w->board = opts->board;
     w->helpers = opts->helpers;
+    w->capacity = opts->capacity;
     list_init(&w->sessions);
     w->drain_until_ms = UINT64_MAX;
     r = loop_init(&w->loop, opts->world);
@@ -435,6 +464,7 @@ int worker_init(struct worker *w, const struct worker_opts *opts)
             goto fail_upstream;
     }
     worker_use(w, opts->snap);
+    sweep_start(&w->sweep, &w->loop);
     return 0;
 
 fail_upstream:
@@ -449,6 +479,7 @@ fail_loop:
 void worker_done(struct worker *w)
 {
     CHECK(list_empty(&w->sessions));
+    sweep_stop(&w->sweep);
     for (unsigned i = 0; i < WORKER_LISTENERS_MAX; i++)
         if (w->listeners[i].id)
             worker_close_listener(&w->listeners[i]);

@@ -5,20 +5,26 @@
 #ifndef PROXY_WORKER_H
 #define PROXY_WORKER_H
 
+#include "base/date.h"
 #include "base/list.h"
 #include "io/listener.h"
 #include "io/loop.h"
 #include "io/resolve.h"
+#include "io/stall.h"
 #include "proto/h1_parse.h"
 #include "proxy/access.h"
+#include "proxy/capacity.h"
 #include "proxy/site.h"
 #include "proxy/snapshot.h"
 #include "proxy/stats.h"
+#include "proxy/sweep.h"
 #include "proxy/upstream.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 
+/* REFUSING: sessions that wait for the request that they will refuse; what comes beside them is turned away when it is accepted. */
+enum { WORKER_REFUSING_MAX = 64 };
 /* WORKER_HOUSE: the id of the main thread's, which carries no traffic. */
 enum { WORKER_MAX = 64, WORKER_HOUSE = WORKER_MAX, WORKER_LISTENERS_MAX = 128 };
 _Static_assert((int)WORKER_HOUSE < (int)SNAPSHOT_WORKERS_MAX, "the house borrows snapshots too");
@@ -60,15 +66,28 @@ struct worker {
     struct resolver *resolver;
     struct resolver *old_resolver; /* of an earlier snapshot: its last lookups end within their deadline */
     struct upstream *upstream;
+    struct source_memory ports; /* what was used up lately */
     struct access_shard *shard; /* NULL: no records */
     site_fn site;
     void *site_owner;
     uint64_t next_id; /* of exchanges */
+    uint64_t date_s;  /* worker_date's */
+    char date[DATE_HTTP_LEN + 1];
     struct stats stats;
-    struct list sessions;
-    _Atomic unsigned load; /* sessions now */
+    struct sweep sweep;
+    struct stall stall; /* started by its thread, if it has one */
+    struct list sessions; /* oldest first */
+    _Atomic unsigned load;     /* sessions now */
+    _Atomic unsigned incoming; /* connections handed to it that it has not taken yet */
     struct worker_listener listeners[WORKER_LISTENERS_MAX];
-    char busy_text[320]; /* LOCAL_BUSY_MAX */
+    struct capacity *capacity; /* borrowed; NULL: nothing is counted here */
+    unsigned n_refusing;       /* sessions over a limit of it, which only say so */
+    bool memory_full;          /* `capacity.memory` is reached, as of memory_looked_ms */
+    uint64_t memory_looked_ms, memory_over_ms; /* over: since when; 0: it is not */
+    uint64_t relief_at_ms;     /* when the other workers may be asked again to give up what they do not use */
+    struct msg relief_msg;     /* asks this one */
+    _Atomic bool relief_posted;
+    char busy_text[384]; /* LOCAL_BUSY_MAX */
     struct slice busy_reply;
     enum worker_phase phase;
     uint64_t drain_until_ms; /* loop time; UINT64_MAX: no limit */
@@ -98,6 +117,7 @@ struct worker_opts {
     struct snapshot *snap;
     struct board *board; /* NULL: a worker that resolves nothing (the house) */
     struct helper_pool *helpers;
+    struct capacity *capacity; /* NULL: its clients are not counted */
     struct access_log *access; /* NULL: no records are made, whatever the snapshot says */
     site_fn site; /* answers on listeners that do not proxy; NULL: there are none */
     void *site_owner;
@@ -123,6 +143,8 @@ void worker_take(struct worker *w, struct conn *conn, const struct addr *peer, u
 void worker_drain(struct worker *w, uint64_t grace_ms);
 /* A session ended. */
 void worker_session_gone(struct worker *w);
+/* Now, as a Date field says it; made once a second. Valid until the next call. */
+struct slice worker_date(struct worker *w);
 /* Ends what is left at once. */
 void worker_cut(struct worker *w);
 

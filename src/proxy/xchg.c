@@ -51,7 +51,6 @@ static void xchg_run(struct task *t, unsigned bits)
     /* The timer may be one that was set again since. */
     if ((bits & TASK_TIMER) && t->loop->now_ms >= x->deadline_ms)
         x->expired = true;
-    t->bulk = false;
     /* Each round enters another step. The bound turns a circle of steps, which would be our own mistake, into a clear end. */
     for (int i = 0; i < XCHG_ROUNDS; i++) {
         enum xstep next = steps[x->step].run(x);
@@ -61,11 +60,53 @@ static void xchg_run(struct task *t, unsigned bits)
         if (next == STEP_WAIT) {
             /* A waiting exchange has a deadline (DESIGN 4). */
             CHECK(timer_armed(&x->timer) || !list_empty(&t->link));
+            t->bulk = relay_is_bulk(&x->relay, t->loop);
             return;
         }
         xchg_enter(x, next);
     }
     UNREACHABLE();
+}
+
+/* ---- for those who look ---- */
+
+void xchg_describe(const struct task *t, struct stall_seen *seen)
+{
+    const struct xchg *x;
+
+    if (t->run != xchg_run)
+        return;
+    x = CONTAINER_OF((struct task *)(uintptr_t)t, struct xchg, task);
+    seen->step = xchg_step_name(x->step);
+    seen->id = x->rec.id;
+}
+
+unsigned xchg_trail_first(const uint8_t trail[XCHG_TRAIL])
+{
+    unsigned i = 0;
+
+    /* Every exchange begins in step head, and none returns there: the last of several zeros is that step. */
+    while (i + 1 < XCHG_TRAIL && trail[i] == STEP_HEAD && trail[i + 1] == STEP_HEAD)
+        i++;
+    return i;
+}
+
+void xchg_trail_text(const uint8_t trail[XCHG_TRAIL], char out[XCHG_TRAIL_TEXT])
+{
+    size_t n = 0;
+
+    for (unsigned i = xchg_trail_first(trail); i < XCHG_TRAIL; i++) {
+        const char *name = xchg_step_name((enum xstep)trail[i]);
+        size_t len = strlen(name);
+
+        if (n + len + 2 > XCHG_TRAIL_TEXT)
+            break;
+        if (n)
+            out[n++] = ' ';
+        memcpy(out + n, name, len);
+        n += len;
+    }
+    out[n] = '\0';
 }
 
 /* ---- life ---- */
@@ -155,6 +196,29 @@ enum pump_result xchg_upload(struct xchg *x)
     return r;
 }
 
+/* A client that waits for 100 is silent because the origin is. */
+bool xchg_awaits_client(const struct xchg *x)
+{
+    const struct pump *p = &x->relay.up;
+    bool uploading = p->state == PUMP_RUN || p->state == PUMP_FLUSH;
+
+    return uploading && !p->wants_tx && !(x->req->head->expect_continue && !p->bytes);
+}
+
+bool xchg_too_slow(struct xchg *x, enum pump_result up, uint64_t rate)
+{
+    if (!rate || (x->relay.up.state != PUMP_RUN && x->relay.up.state != PUMP_FLUSH))
+        return false;
+    return !pace_look(&x->req->pace, rate, x->worker->loop.now_ms, x->relay.up.bytes, up == PUMP_WAIT && xchg_awaits_client(x));
+}
+
+enum xstep xchg_wait_upload(struct xchg *x, uint64_t at_ms, enum end_reason reason, uint64_t rate)
+{
+    uint64_t due_ms = rate && xchg_awaits_client(x) ? pace_due_ms(&x->req->pace) : UINT64_MAX;
+
+    return due_ms < at_ms ? xchg_wait_until(x, due_ms, END_REQUEST_TIMEOUT) : xchg_wait_until(x, at_ms, reason);
+}
+
 static void xreq_stop(struct xreq *q)
 {
     if (!q)
@@ -176,7 +240,8 @@ void xchg_drop_upstream(struct xchg *x)
     if (x->tunnel || !x->req || x->worker->phase != WORKER_RUN)
         mux_close(&x->mux, !clean);
     else
-        upstream_give(x->worker->upstream, &x->mux, x->req->head->auth.host, x->req->port, &x->rec.peer);
+        upstream_give(x->worker->upstream, &x->mux,
+                      &(struct upstream_end){x->req->head->auth.host, x->req->port, x->rec.peer, x->req->from});
 }
 
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail)
@@ -228,7 +293,7 @@ void xchg_record(struct xchg *x, enum access_event event)
     struct worker *w = x->worker;
     struct access_record r;
 
-    if (!w->shard || x->silent)
+    if (!w->shard || x->silent || !w->snap->conf->access_log)
         return;
     r = x->rec;
     r.event = event;
@@ -246,6 +311,8 @@ static void give_snapshot_back(struct xchg *x)
 
     x->snap = NULL;
     x->listen = NULL;
+    if (x->req)
+        x->req->route = NULL;
     if (s)
         snapshot_return(s, x->worker->id);
 }
@@ -273,6 +340,7 @@ int xchg_leave_snapshot(struct xchg *x)
     x->times.idle_ms = (uint32_t)(x->tunnel ? c->timeouts.tunnel : c->timeouts.idle);
     x->times.half_close_ms = (uint32_t)c->timeouts.half_close;
     x->times.log_every_ms = x->tunnel ? (uint32_t)c->log_every_ms : 0;
+    x->times.body_rate = c->timeouts.body_rate;
     x->log_at_ms = x->worker->loop.now_ms + x->times.log_every_ms;
     give_snapshot_back(x);
     return 0;
@@ -314,10 +382,17 @@ int xchg_shed(struct xchg *x)
 int xchg_add_via(struct xchg *x, struct head *h)
 {
     const struct proxy_conf *c = x->snap->conf;
-    struct slice v;
+    struct slice version = h->version == 10 ? SLICE("1.0 ") : SLICE("1.1 "), v;
+    size_t n = strlen(c->name);
+    char *p;
 
     if (!c->via)
         return 0;
-    v = arena_printf(&x->arena, "%s %s", h->version == 10 ? "1.0" : "1.1", c->name);
-    return v.p ? hdrs_add_known(&h->fields, &x->arena, HDR_VIA, v) : ERR_NOMEM;
+    p = arena_alloc(&x->arena, version.n + n);
+    if (!p)
+        return ERR_NOMEM;
+    memcpy(p, version.p, version.n);
+    memcpy(p + version.n, c->name, n);
+    v = slice_of(p, version.n + n);
+    return hdrs_add_known(&h->fields, &x->arena, HDR_VIA, v);
 }

@@ -10,11 +10,14 @@
 #include "io/connect.h"
 #include "io/resolve.h"
 #include "mux/mux.h"
+#include "policy/route.h"
 #include "policy/verdict.h"
 #include "proxy/access.h"
+#include "proxy/pace.h"
 #include "proxy/relay.h"
 
 struct session;
+struct stall_seen;
 struct snapshot;
 struct snapshot_listen;
 struct worker;
@@ -28,6 +31,8 @@ enum xstep {
     STEP_END,  /* the exchange is over and buried */
 };
 
+enum { XCHG_TRAIL = 10 };
+
 /* What only the way to the relay needs; a tunnel sheds it with the arena. */
 struct xreq {
     struct head *head;  /* the request, as received until step send makes it what is sent */
@@ -38,8 +43,11 @@ struct xreq {
     struct addr addrs[CONNECT_MAX_ADDRS]; /* those of the answer that policy lets be dialled */
     unsigned n_addrs;
     uint16_t port;
+    const struct route *route; /* the snapshot's; NULL: no entry of `upstream` matched */
+    struct addr from;          /* where the present upstream connection comes from; AF_UNSPEC: the kernel chose */
     struct connect *connect;
     struct replay replay;
+    struct pace pace; /* of the upload */
     uint64_t phase_us; /* when the present wait of dns or connect began */
     unsigned interim, interim_bytes; /* 1xx heads passed on */
     struct verdict dropped;          /* why an address was not let through; ALLOW when all were */
@@ -70,6 +78,7 @@ struct xchg {
     struct xchg_times {
         uint32_t idle_ms, half_close_ms; /* idle: of a message or of a tunnel */
         uint32_t log_every_ms;           /* 0: no records while it lives */
+        uint64_t body_rate;              /* of a message; 0: none is asked for */
     } times; /* what the relay needs of the snapshot */
     uint64_t log_at_ms; /* when the next such record is due */
     struct arena arena;
@@ -77,7 +86,7 @@ struct xchg {
     char *kept;       /* tunnel: the record's strings */
     char *body;       /* of a local reply that is too large for the arena; mem_* */
     struct access_record rec;
-    uint8_t trail[8]; /* the last steps, newest last */
+    uint8_t trail[XCHG_TRAIL]; /* the last steps, newest last */
     struct grave grave;
 };
 
@@ -90,12 +99,20 @@ struct xchg *xchg_new(struct session *s, struct stream *client) MUST_USE;
 /* Ends it now, both sides reset (drain's end, worker going down). */
 void xchg_cut(struct xchg *x, enum end_reason reason);
 const char *xchg_step_name(enum xstep s);
+/* For stall_opts: what exchange a task belongs to, and its step. Runs in a signal handler. */
+void xchg_describe(const struct task *t, struct stall_seen *seen);
+/* Where the steps of a trail begin: before there were so many transitions it has zeros, which are step head. */
+unsigned xchg_trail_first(const uint8_t trail[XCHG_TRAIL]);
+/* Its steps by name, blanks between; NUL-terminated. */
+enum { XCHG_TRAIL_TEXT = 128 };
+void xchg_trail_text(const uint8_t trail[XCHG_TRAIL], char out[XCHG_TRAIL_TEXT]);
 
 /* ---- for the steps ---- */
 
 enum xstep step_head(struct xchg *x);
 enum xstep step_policy(struct xchg *x);
 enum xstep step_resolve(struct xchg *x);
+enum xstep step_route(struct xchg *x);
 enum xstep step_dial(struct xchg *x);
 enum xstep step_send(struct xchg *x);
 enum xstep step_reply(struct xchg *x);
@@ -125,6 +142,13 @@ enum xstep xchg_reply_local(struct xchg *x, struct head *head, struct slice body
 /* Moves the upload on, beside whatever the step waits for. That the origin stops reading (TO_BROKE) is no end: it may have answered.
  * FROM_BROKE: the client's fault says why. ENDED: there is (no longer) one. */
 enum pump_result xchg_upload(struct xchg *x);
+/* An upload is under way, and it is the client that is waited for. */
+bool xchg_awaits_client(const struct xchg *x);
+/* After xchg_upload: the content comes slower than `rate` bytes a second (pace). */
+bool xchg_too_slow(struct xchg *x, enum pump_result up, uint64_t rate);
+/* As xchg_wait_until, or until the pace of the upload has to be looked at again, if that is earlier. */
+enum xstep xchg_wait_upload(struct xchg *x, uint64_t at_ms, enum end_reason reason, uint64_t rate);
+#define XCHG_TOO_SLOW "the content of the request comes too slowly"
 /* Go on in the bulk queue: a budget is used up. */
 enum xstep xchg_yield(struct xchg *x);
 

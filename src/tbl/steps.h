@@ -7,9 +7,11 @@
 /* is this a request that we can represent? */
 STEP_X(HEAD, head, TO(POLICY) | TO(REPLY) | TO(LOG))
 /* may it pass? once for what is known, again for each address that could be dialled */
-STEP_X(POLICY, policy, TO(RESOLVE) | TO(DIAL) | TO(REPLY) | TO(LOG))
+STEP_X(POLICY, policy, TO(RESOLVE) | TO(ROUTE) | TO(REPLY) | TO(LOG))
 /* which addresses? */
 STEP_X(RESOLVE, resolve, TO(POLICY) | TO(REPLY) | TO(LOG))
+/* which way? where its connections come from */
+STEP_X(ROUTE, route, TO(DIAL) | TO(REPLY) | TO(LOG))
 /* an upstream stream, kept or new */
 STEP_X(DIAL, dial, TO(SEND) | TO(REPLY) | TO(LOG))
 /* write the request head upstream, start the upload */

@@ -43,12 +43,14 @@ static struct sim *sim_of(struct loop *loop)
 
 static uint64_t world_now_us(struct loop *loop)
 {
-    return sim_of(loop)->now_us;
+    return sim_of(loop)->now_us - sim_of(loop)->back_us;
 }
 
 static uint64_t world_wall_ms(struct loop *loop)
 {
-    return sim_of(loop)->now_us / 1000 + (uint64_t)WALL_MS_HIGH * 1000000;
+    const struct sim *s = sim_of(loop);
+
+    return s->now_us / 1000 + (uint64_t)WALL_MS_HIGH * 1000000 + (uint64_t)s->wall_shift_ms;
 }
 
 static struct origin *origin_find(struct sim *s, const struct addr *to)
@@ -70,7 +72,7 @@ enum { DIALLING_MAX = 512 };
 static struct dialling dialling[DIALLING_MAX];
 static unsigned n_dialling;
 
-static int world_dial(struct loop *loop, const struct addr *to, const struct addr *from,
+static int world_dial(struct loop *loop, const struct addr *to, const struct dial_from *from,
                       struct conn **ret_conn)
 {
     struct sim *s = sim_of(loop);
@@ -173,6 +175,7 @@ static int world_wait(struct loop *loop, int timeout_ms)
     s->delivered = world_deliver(s);
     if (s->delivered || timeout_ms == 0 || s->now_us >= s->target_us) {
         s->idle_turns = s->delivered ? 0 : s->idle_turns + 1;
+        loop_awake(loop, false);
         return 0;
     }
     due_us = world_due_us(s);
@@ -183,6 +186,7 @@ static int world_wait(struct loop *loop, int timeout_ms)
     if (to_us > s->now_us)
         s->now_us = to_us;
     s->idle_turns = 0;
+    loop_awake(loop, true);
     return 0;
 }
 
@@ -278,6 +282,8 @@ static void default_conf(struct sim *s)
     s->conf.sizes.line = 8192 + 64;
     s->conf.sizes.head = 65536;
     s->conf.sizes.fields = 100;
+    s->conf.capacity.connections = 10000;
+    s->conf.capacity.memory = (uint64_t)1 << 40;
     if (addr_parse(SLICE("127.0.0.1:3128"), &own) < 0)
         abort();
     s->clients[POLICY_CLIENTS_ALL] = s->clients[POLICY_CLIENTS_GONE] = (struct policy_clients){.any = true};
@@ -341,9 +347,13 @@ struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode)
     s->resolve = (struct resolve_conf){
         .servers = servers, .hosts_path = hosts_file(), .timeout_ms = 5000};
     o.snap = &s->snap;
+    s->mem_before = mem_counted();
+    mem_count(true);
     s->board = board_new(64, RESOLVE_FACT_MAX);
+    s->capacity = capacity_new();
     o.board = s->board;
-    if (!s->board || worker_init(&s->worker, &o) < 0)
+    o.capacity = s->capacity;
+    if (!s->board || !s->capacity || worker_init(&s->worker, &o) < 0)
         abort();
     the_sim = s;
     return s;
@@ -376,12 +386,21 @@ void sim_end(struct sim **sp)
         sim_fail(s, "the counters of exchanges do not agree");
     if (sim_count(s, COUNTER_SESSIONS) != sim_count(s, COUNTER_SESSIONS_ENDED))
         sim_fail(s, "the counters of sessions do not agree");
+    if (sim_count(s, COUNTER_LOST_WAKEUPS) != s->n_lost || w->sweep.found != s->n_lost)
+        sim_fail(s, "%llu wake-ups were lost, and %llu looked like it", (unsigned long long)sim_count(s, COUNTER_LOST_WAKEUPS),
+                 (unsigned long long)w->sweep.found);
     expect_zero(s, "faults of the proxy's own", sim_ends(s, END_INTERNAL));
     worker_done(w);
     /* Those to origins live until here. */
     expect_zero(s, "connections", s->n_conns);
     expect_zero(s, "timers", w->loop.wheel.n - timer_armed(&w->drain_timer));
     board_free(s->board);
+    expect_zero(s, "connections counted", capacity_connections(s->capacity));
+    expect_zero(s, "client addresses counted", capacity_clients(s->capacity));
+    expect_zero(s, "sessions that refuse", w->n_refusing);
+    capacity_free(s->capacity);
+    mem_count(false);
+    expect_zero(s, "bytes counted", mem_counted() > s->mem_before ? (size_t)(mem_counted() - s->mem_before) : 0);
     the_sim = NULL;
     LIST_EACH (it, &s->peers)
         peer_free(LIST_ENTRY(it, struct peer, link));
@@ -412,6 +431,9 @@ uint64_t sim_ms(const struct sim *s)
 
 static void sim_turn(struct sim *s, int max_wait_ms)
 {
+    /* Everybody who waits is looked at in every turn, not once in ten seconds. */
+    if (!s->sweep_as_live)
+        s->worker.loop.sweep_at_ms = 0;
     loop_turn(&s->worker.loop, max_wait_ms);
     s->turns++;
     if (s->fault[0])
@@ -459,6 +481,12 @@ void sim_advance(struct sim *s, uint64_t ms)
     sim_fail(s, "it never comes to rest");
 }
 
+void sim_leap(struct sim *s, uint64_t ms)
+{
+    s->now_us += ms * 1000;
+    s->target_us = s->now_us;
+}
+
 void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uint64_t from_ms,
                            uint64_t to_ms)
 {
@@ -475,17 +503,32 @@ void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uin
 
 /* ---- the world, for scenarios ---- */
 
+static struct peer *client_of(struct sim *s, const struct addr *a)
+{
+    struct conn *conn;
+    struct peer *p = peer_new(s, false, &conn);
+
+    snprintf(p->name, sizeof(p->name), "client #%u", ++s->n_clients);
+    worker_take(&s->worker, conn, a, SIM_LISTENER, LISTEN_PROXY);
+    return p;
+}
+
 struct peer *sim_client(struct sim *s)
 {
     static const uint8_t localhost[4] = {127, 0, 0, 1};
-    struct conn *conn;
-    struct peer *p = peer_new(s, false, &conn);
     struct addr a;
 
-    snprintf(p->name, sizeof(p->name), "client #%u", ++s->n_clients);
-    addr_v4(&a, localhost, (uint16_t)(CLIENT_PORT + s->n_clients % 20000));
-    worker_take(&s->worker, conn, &a, SIM_LISTENER, LISTEN_PROXY);
-    return p;
+    addr_v4(&a, localhost, (uint16_t)(CLIENT_PORT + (s->n_clients + 1) % 20000));
+    return client_of(s, &a);
+}
+
+struct peer *sim_client_from(struct sim *s, const char *address)
+{
+    struct addr a;
+
+    if (addr_parse(slice_str(address), &a) < 0)
+        abort();
+    return client_of(s, &a);
 }
 
 static struct origin *origin_add(struct sim *s, const char *address, enum origin_kind kind)

@@ -50,9 +50,13 @@ struct sim {
     struct snapshot snap;
     struct resolve_conf resolve;
     struct board *board;
+    struct capacity *capacity;
+    uint64_t mem_before; /* bytes counted when it began */
     const struct scenario *scenario;
     enum sim_mode mode;
     uint64_t now_us, target_us;
+    uint64_t back_us;      /* the monotonic clock, as the proxy sees it, is that much behind */
+    int64_t wall_shift_ms; /* the time of day has been set */
     bool delivered; /* the last wait brought something */
     unsigned idle_turns;
     uint64_t turns;
@@ -61,6 +65,8 @@ struct sim {
     struct list peers; /* all there have been, oldest first */
     unsigned n_clients;
     unsigned n_conns; /* alive in the proxy */
+    bool sweep_as_live; /* once in ten seconds, not in every turn */
+    unsigned n_lost;  /* wake-ups that the scenario loses on purpose */
     struct sim *next_failed;
     char fault[256]; /* found inside the proxy's call; told when the scenario goes on */
 };
@@ -105,7 +111,9 @@ void sim_fail(struct sim *s, const char *fmt, ...) PRINTF(2, 3) NORETURN;
 void sim_run(struct sim *s);                  /* until nothing moves */
 void sim_some(struct sim *s, unsigned turns); /* so many turns of the loop */
 void sim_advance(struct sim *s, uint64_t ms); /* lets time pass, too */
-uint64_t sim_ms(const struct sim *s);         /* since the start */
+/* The clock leaps, as over a suspend: what peers have sent is there when the proxy looks again. */
+void sim_leap(struct sim *s, uint64_t ms);
+uint64_t sim_ms(const struct sim *s); /* since the start */
 /* Lets time pass until the peer has seen an end, and expects it between from_ms and to_ms from now.
  */
 void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uint64_t from_ms,
@@ -114,6 +122,7 @@ void sim_expect_end_within(struct sim *s, struct peer *p, enum peer_end end, uin
 /* ---- the world ---- */
 
 struct peer *sim_client(struct sim *s);
+struct peer *sim_client_from(struct sim *s, const char *address); /* "192.0.2.77:1" */
 struct origin *origin_listen(struct sim *s, const char *address); /* "192.0.2.1:80" */
 struct origin *origin_refuse(struct sim *s, const char *address);
 struct origin *origin_blackhole(struct sim *s, const char *address);

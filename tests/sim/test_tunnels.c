@@ -248,6 +248,39 @@ static void fin_behind_much_down(struct sim *s)
     fin_behind_much(s, true);
 }
 
+/* The client's last bytes and its FIN wait for an origin that takes little at a time; the origin's own FIN does not wait for them. */
+static void second_fin_beside_a_stall(struct sim *s, bool turn)
+{
+    struct pair t = turned(open_tunnel(s), turn);
+    size_t room = t.origin->room, n = room + (room < 5000 ? room / 2 : 5000);
+
+    peer_stop(t.origin);
+    peer_send_pattern(t.client, n);
+    peer_fin(t.client);
+    sim_run(s);
+    for (int i = 0; i < 2; i++) {
+        peer_read_some(t.origin, room < 5000 ? room / 10 : 1200);
+        sim_run(s);
+    }
+    peer_fin(t.origin);
+    peer_expect_end(t.client, PEER_FIN);
+    sim_advance(s, 5000);
+    peer_read(t.origin);
+    peer_expect_pattern(t.origin, n);
+    peer_expect_end(t.origin, PEER_FIN);
+    sim_expect_ends(s, END_TUNNEL_DONE, 1);
+}
+
+static void second_fin_beside_a_stalled_origin(struct sim *s)
+{
+    second_fin_beside_a_stall(s, false);
+}
+
+static void second_fin_beside_a_stalled_client(struct sim *s)
+{
+    second_fin_beside_a_stall(s, true);
+}
+
 static void fin_at_once(struct sim *s)
 {
     struct pair t = open_tunnel(s);
@@ -724,6 +757,8 @@ int main(void)
         SIM_TEST(half_close_deadline_origin),
         SIM_TEST_BULK(fin_behind_much_up),
         SIM_TEST_BULK(fin_behind_much_down),
+        SIM_TEST_BULK(second_fin_beside_a_stalled_origin),
+        SIM_TEST_BULK(second_fin_beside_a_stalled_client),
         SIM_TEST(fin_at_once),
         SIM_TEST(client_closes),
         SIM_TEST(rst_by_client),

@@ -89,6 +89,11 @@ static void assert_defaults(const struct conf *c)
     assert_int_equal(c->proxy.timeouts.tunnel, 3600000);
     assert_int_equal(c->proxy.timeouts.half_close, 3600000);
     assert_int_equal(c->proxy.timeouts.drain, 30000);
+    assert_int_equal(c->proxy.timeouts.body_rate, 0);
+    assert_int_equal(c->proxy.capacity.connections, 50000);
+    assert_int_equal(c->proxy.capacity.per_client, 0);
+    assert_int_equal(c->proxy.capacity.memory, 1 << 30);
+    assert_int_equal(c->proxy.capacity.pipes, 256 << 20);
     assert_int_equal(c->proxy.sizes.line, 16384);
     assert_int_equal(c->proxy.sizes.head, 65536);
     assert_int_equal(c->proxy.sizes.fields, 200);
@@ -169,8 +174,9 @@ static void test_every_key(void **state)
               "via: no\n"
               "name: egress_1\n"
               "timeouts: {connect: 1s, head: 2s, response: 3s, idle: 4s, keepalive: 5s,\n"
-              "  tunnel: 6s, half-close: 7s, drain: 8s}\n"
+              "  tunnel: 6s, half-close: 7s, drain: 8s, body-rate: 2KB/s}\n"
               "sizes: {line: 1000, head: 2KB, fields: 9}\n"
+              "capacity: {connections: 10, per-client: 11, memory: 12MB, pipes: 13MB}\n"
               "resolver:\n"
               "  servers: [192.0.2.1, '::1', '[::2]', 192.0.2.2:5353, '[::3]:54']\n"
               "  system: yes\n"
@@ -209,6 +215,11 @@ static void test_every_key(void **state)
     assert_int_equal(c->proxy.timeouts.tunnel, 6000);
     assert_int_equal(c->proxy.timeouts.half_close, 7000);
     assert_int_equal(c->proxy.timeouts.drain, 8000);
+    assert_int_equal(c->proxy.timeouts.body_rate, 2048);
+    assert_int_equal(c->proxy.capacity.connections, 10);
+    assert_int_equal(c->proxy.capacity.per_client, 11);
+    assert_int_equal(c->proxy.capacity.memory, 12 << 20);
+    assert_int_equal(c->proxy.capacity.pipes, 13 << 20);
     assert_int_equal(c->proxy.sizes.line, 1000);
     assert_int_equal(c->proxy.sizes.head, 2048);
     assert_int_equal(c->proxy.sizes.fields, 9);
@@ -222,7 +233,7 @@ static void test_every_key(void **state)
     assert_int_equal(c->n_outputs, 1);
     assert_int_equal(c->outputs[0].sink, ACCESS_FILE);
     assert_string_equal(c->outputs[0].path, "/var/log/g.log");
-    assert_string_equal(c->outputs[0].place, "test.yaml:18");
+    assert_string_equal(c->outputs[0].place, "test.yaml:19");
     assert_true(c->proxy.access_log);
     assert_int_equal(c->log_level, LOG_DEBUG);
     conf_free(c);
@@ -357,7 +368,7 @@ static uint64_t number_at(const struct conf *c, const struct option_def *o)
 
     memcpy(&wide, place, sizeof(wide));
     memcpy(&narrow, place, sizeof(narrow));
-    return o->type == OPTION_DURATION ? wide : narrow;
+    return o->type == OPTION_COUNT ? narrow : wide;
 }
 
 /* Parses one value of one option by itself (line against head would get in the way). */
@@ -399,7 +410,7 @@ static void test_range_edges(void **state)
         if (o->min > 0)
             assert_int_equal(set_number(o, o->min - 1, &v), ERR_RANGE);
     }
-    assert_int_equal(n, 13);
+    assert_int_equal(n, 18);
 }
 
 static void test_out_of_range_is_refused(void **state)
@@ -424,6 +435,7 @@ static void test_numbers_do_not_overlap(void **state)
     struct conf *c = parse("timeouts: {connect: 101ms, head: 102ms, response: 103ms, idle: 104ms,\n"
                            "  keepalive: 105ms, tunnel: 106ms, half-close: 107ms, drain: 108ms}\n"
                            "sizes: {line: 2001, head: 2002, fields: 203}\n"
+                           "capacity: {connections: 301, per-client: 302, memory: 5GB, pipes: 304}\n"
                            "workers: 24\n"
                            "resolver: {ttl-max: 1009ms}\n");
     static const struct {
@@ -434,7 +446,9 @@ static void test_numbers_do_not_overlap(void **state)
         {"timeouts.idle", 104},       {"timeouts.keepalive", 105}, {"timeouts.tunnel", 106},
         {"timeouts.half-close", 107}, {"timeouts.drain", 108},     {"sizes.line", 2001},
         {"sizes.head", 2002},         {"sizes.fields", 203},       {"workers", 24},
-        {"resolver.ttl-max", 1009}};
+        {"resolver.ttl-max", 1009},   {"capacity.connections", 301},
+        {"capacity.per-client", 302}, {"capacity.memory", (uint64_t)5 << 30},
+        {"capacity.pipes", 304}};
 
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -496,9 +510,7 @@ static void test_unbuilt_is_refused_by_name(void **state)
                 write_member(yaml, sizeof(yaml), o, values[j]);
             /* A section that is not built speaks for its keys. */
             snprintf(expected, sizeof(expected), "`%s` is not in this build",
-                     strncmp(o->path, "capacity.", 9) == 0     ? "capacity"
-                     : strncmp(o->path, "intercept.", 10) == 0 ? "intercept"
-                                                               : conf_table_key(o));
+                     strncmp(o->path, "intercept.", 10) == 0 ? "intercept" : conf_table_key(o));
             assert_error(yaml, expected);
             n++;
         }

@@ -127,6 +127,8 @@ static void test_text(void **state)
     assert_text(OPTION_SIZE, 65536, "64KB");
     assert_text(OPTION_SIZE, 3u << 30, "3GB");
     assert_text(OPTION_COUNT, 200, "200");
+    assert_text(OPTION_RATE, 1024, "1KB/s");
+    assert_text(OPTION_RATE, 1500, "1500B/s");
 }
 
 static void test_ports(void **state)

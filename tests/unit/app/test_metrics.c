@@ -112,6 +112,10 @@ static void test_values(void **state)
     expect_line(p, "ginnel_process_resident_memory_bytes 12345678");
     expect_line(p, "ginnel_open_fds 42");
     expect_line(p, "ginnel_max_fds 1024");
+    expect_line(p, "ginnel_capacity_connections 5");
+    expect_line(p, "ginnel_capacity_connections_limit 50000");
+    expect_line(p, "ginnel_capacity_memory_bytes 3000000");
+    expect_line(p, "ginnel_capacity_memory_limit_bytes 1073741824");
     expect_line(p, "ginnel_build_info{version=\"1.2.3\"} 1");
     expect_line(p, "ginnel_draining 0");
     mem_free(p);

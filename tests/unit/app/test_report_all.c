@@ -142,7 +142,7 @@ static void test_all_answer(void **state)
     struct report_all *a;
 
     UNUSED(state);
-    assert_int_equal(report_all(all, WORKERS, 10, PATIENCE_MS, &a), 0);
+    assert_int_equal(report_all(all, WORKERS, &(struct report_ask){.n_xchgs = 10, .wait_ms = PATIENCE_MS}, &a), 0);
     assert_int_equal(a->n, WORKERS);
     assert_int_equal(a->n_came, WORKERS);
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -164,7 +164,7 @@ static void test_numbers_only(void **state)
     struct report_all *a;
 
     UNUSED(state);
-    assert_int_equal(report_all(all, WORKERS, 0, PATIENCE_MS, &a), 0);
+    assert_int_equal(report_all(all, WORKERS, &(struct report_ask){.n_xchgs = 0, .wait_ms = PATIENCE_MS}, &a), 0);
     assert_int_equal(a->v[0].r.exchanges, 1);
     assert_int_equal(a->v[0].r.n, 0);
     report_all_free(a);
@@ -175,7 +175,7 @@ static void test_nobody(void **state)
     struct report_all *a;
 
     UNUSED(state);
-    assert_int_equal(report_all(all, 0, 10, PATIENCE_MS, &a), 0);
+    assert_int_equal(report_all(all, 0, &(struct report_ask){.n_xchgs = 10, .wait_ms = PATIENCE_MS}, &a), 0);
     assert_int_equal(a->n, 0);
     report_all_free(a);
 }
@@ -189,7 +189,7 @@ static void test_one_is_stuck(void **state)
     UNUSED(state);
     block();
     begun = now_ms();
-    assert_int_equal(report_all(all, WORKERS, 10, SHORT_MS, &a), 0);
+    assert_int_equal(report_all(all, WORKERS, &(struct report_ask){.n_xchgs = 10, .wait_ms = SHORT_MS}, &a), 0);
     took = now_ms() - begun;
     assert_true(took >= SHORT_MS && took < PATIENCE_MS / 2);
     assert_int_equal(a->n_came, WORKERS - 1);
@@ -199,7 +199,7 @@ static void test_one_is_stuck(void **state)
     report_all_free(a);
     unblock();
     /* It answers again, after what it had missed. */
-    assert_int_equal(report_all(all, WORKERS, 10, PATIENCE_MS, &a), 0);
+    assert_int_equal(report_all(all, WORKERS, &(struct report_ask){.n_xchgs = 10, .wait_ms = PATIENCE_MS}, &a), 0);
     assert_int_equal(a->n_came, WORKERS);
     report_all_free(a);
 }
@@ -212,7 +212,7 @@ static void test_stuck_for_long(void **state)
     UNUSED(state);
     block();
     for (unsigned i = 0; i < 20; i++) {
-        assert_int_equal(report_all(all, WORKERS, 10, 1, &a), 0);
+        assert_int_equal(report_all(all, WORKERS, &(struct report_ask){.n_xchgs = 10, .wait_ms = 1}, &a), 0);
         assert_false(a->v[STUCK].came);
         report_all_free(a);
     }
@@ -234,7 +234,7 @@ static void test_inbox_full(void **state)
             break;
     }
     assert_true(n < ARRAY_LEN(many));
-    assert_int_equal(report_all(all, WORKERS, 10, PATIENCE_MS, &a), 0);
+    assert_int_equal(report_all(all, WORKERS, &(struct report_ask){.n_xchgs = 10, .wait_ms = PATIENCE_MS}, &a), 0);
     assert_int_equal(a->n_came, WORKERS - 1);
     assert_false(a->v[STUCK].came);
     report_all_free(a);
@@ -253,7 +253,7 @@ static void test_memory(void **state)
     UNUSED(state);
     for (memfail_start(); memfail_next();) {
         struct report_all *a = NULL;
-        int r = report_all(all, WORKERS, 10, PATIENCE_MS, &a);
+        int r = report_all(all, WORKERS, &(struct report_ask){.n_xchgs = 10, .wait_ms = PATIENCE_MS}, &a);
 
         assert_int_equal(r, memfail_hit() ? ERR_NOMEM : 0);
         report_all_free(a);

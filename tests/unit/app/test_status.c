@@ -48,6 +48,7 @@ static void test_text(void **state)
     expect(p, "last reload     2023-11-14T22:16:40.000Z, ok\n");
     expect(p, "memory          12 MB resident\n");
     expect(p, "descriptors     42 of 1024\n");
+    expect(p, "capacity        5 of 50000 connections, 3.0 MB of 1.0 GB memory\n");
     expect(p, "access log      11 written, 12 lost, 0 dropped; 1 output fails\n");
     expect(p, "127.0.0.1:3128            proxy    everyone\n");
     expect(p, "unix:/run/ginnel/control  control  -\n");
@@ -55,7 +56,7 @@ static void test_text(void **state)
     expect(p, "     1   does not answer\n");
     expect(p, "\n4 of 4 exchanges");
     expect(p, "  1h02m      4s      56s   1.2 kB   5.6 MB  relay      200  CONNECT example.com:443\n");
-    expect(p, "        127.0.0.1:50001 > 192.0.2.1:443  id 7  head policy resolve policy dial send reply relay\n");
+    expect(p, "        127.0.0.1:50001 > 192.0.2.1:443  id 7  head policy resolve policy route dial send reply relay\n");
     expect(p, "        127.0.0.2:50002 > -  id 281474976710657  head\n");
     mem_free(p);
 }
@@ -136,14 +137,47 @@ static void test_json(void **state)
     expect(p, "\"configuration\":{\"file\":\"/etc/ginnel/ginnel.yaml\",\"generation\":3,\"snapshots\":2}");
     expect(p, "\"last_reload\":{\"result\":\"ok\",\"time\":\"2023-11-14T22:16:40.000Z\"");
     expect(p, "\"memory\":{\"resident_bytes\":12345678},\"descriptors\":{\"open\":42,\"limit\":1024}");
+    expect(p, "\"capacity\":{\"connections\":5,\"connections_limit\":50000,\"per_client_limit\":null,"
+              "\"memory_bytes\":3000000,\"memory_limit_bytes\":1073741824}");
     expect(p, "\"log\":{\"written\":11,\"lost\":12,\"dropped\":9,\"outputs_failing\":1}");
     expect(p, "{\"address\":\"[::1]:8128\",\"name\":null,\"role\":\"admin\"}");
     expect(p, "{\"id\":0,\"answers\":true,\"phase\":\"running\",\"sessions\":5,\"exchanges\":4,\"tunnels\":1,\"kept\":2,\"lookups\":1");
-    expect(p, "{\"id\":1,\"answers\":false}");
-    expect(p, "\"steps\":[\"head\",\"policy\",\"resolve\",\"policy\",\"dial\",\"send\",\"reply\",\"relay\"]");
+    expect(p, "{\"id\":1,\"answers\":false,\"turn_ms\":0}");
+    expect(p, "\"steps\":[\"head\",\"policy\",\"resolve\",\"policy\",\"route\",\"dial\",\"send\",\"reply\",\"relay\"]");
     expect(p, "\"method\":\"G\\u001b[31mT\",\"host\":\"a\\r\\nb\\u00ff\\\"\\\\\"");
     expect(p, "\"client\":\"127.0.0.2:50002\",\"peer\":null");
     expect(p, "\"deadline_ms\":null");
+    mem_free(p);
+}
+
+/* A worker whose turn does not end: since when, and what it runs, whether it answers or not. */
+static void test_stuck(void **state)
+{
+    struct server_view v = sample_view();
+    char *p;
+
+    UNUSED(state);
+    sample_workers[0].turn_ms = 250;
+    sample_workers[1].turn_ms = 12345;
+    p = made(&v, false);
+    expect(p, "  running, this turn 250ms\n");
+    expect(p, "     1   does not answer; its turn has been running for 12s\n");
+    mem_free(p);
+    sample_workers[1].seen_known = true;
+    sample_workers[1].seen = (struct stall_seen){.task = "exchange", .step = "relay", .id = 77};
+    p = made(&v, false);
+    expect(p, "     1   does not answer; its turn has been running for 12s; task exchange, step relay, exchange 77\n");
+    mem_free(p);
+    p = made(&v, true);
+    expect(p, "\"generation\":3,\"turn_ms\":250}");
+    expect(p, "{\"id\":1,\"answers\":false,\"turn_ms\":12345,\"runs\":{\"task\":\"exchange\",\"step\":\"relay\",\"exchange\":77}}");
+    mem_free(p);
+    sample_workers[1].seen = (struct stall_seen){0};
+    p = made(&v, false);
+    expect(p, "; task none\n");
+    mem_free(p);
+    p = made(&v, true);
+    expect(p, "\"runs\":{\"task\":null,\"step\":null,\"exchange\":0}");
     mem_free(p);
 }
 
@@ -226,7 +260,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),   cmocka_unit_test(test_text_hostile), cmocka_unit_test(test_text_width),
-        cmocka_unit_test(test_phases), cmocka_unit_test(test_json),         cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_phases), cmocka_unit_test(test_json),         cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_bound),
         cmocka_unit_test(test_json_large), cmocka_unit_test(test_memory),   cmocka_unit_test(test_process),
     };
 

@@ -30,7 +30,7 @@ static inline void sample_exchanges(void)
     sample_xchgs[0] = (struct report_xchg){
         .id = 7, .age_ms = 3723000, .quiet_ms = 4000, .deadline_ms = 56000, .bytes_up = 1234, .bytes_down = 5600000,
         .port = 443, .status = 200, .tunnel = true, .step = STEP_RELAY, .method = "CONNECT", .host = "example.com",
-        .trail = {STEP_HEAD, STEP_POLICY, STEP_RESOLVE, STEP_POLICY, STEP_DIAL, STEP_SEND, STEP_REPLY, STEP_RELAY},
+        .trail = {STEP_HEAD, STEP_HEAD, STEP_POLICY, STEP_RESOLVE, STEP_POLICY, STEP_ROUTE, STEP_DIAL, STEP_SEND, STEP_REPLY, STEP_RELAY},
     };
     addr_v4(&sample_xchgs[0].client, (const uint8_t[4]){127, 0, 0, 1}, 50001);
     addr_v4(&sample_xchgs[0].peer, (const uint8_t[4]){192, 0, 2, 1}, 443);
@@ -70,6 +70,7 @@ static inline struct server_view sample_view(void)
         .reload = {.at_ms = 1700000200000, .success_ms = 1700000100125, .result = RELOAD_OK, .counts = {0, 2, 1, 4}},
         .log = {.written = 11, .lost = 12, .failing = 1},
         .process = {.pid = 4711, .resident_bytes = 12345678, .open_fds = 42, .max_fds = 1024},
+        .capacity = {.connections = 5, .connections_limit = 50000, .memory = 3000000, .memory_limit = 1 << 30},
         .listeners = sample_listeners,
         .n_listeners = 3,
         .workers = sample_workers,

@@ -97,6 +97,25 @@ static void test_kept_blocks_pass_the_gate(void **state)
     objcache_done(&c);
 }
 
+/* What is lent stays, what is kept goes. */
+static void test_trim(void **state)
+{
+    struct objcache c;
+    void *a;
+
+    UNUSED(state);
+    objcache_init(&c, 64, 8);
+    a = objcache_get(&c);
+    objcache_put(&c, objcache_get(&c));
+    objcache_put(&c, objcache_get(&c));
+    objcache_trim(&c);
+    assert_int_equal(c.n_free, 0);
+    assert_int_equal(c.n_used, 1);
+    objcache_trim(&c);
+    objcache_put(&c, a);
+    objcache_done(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +124,7 @@ int main(void)
         cmocka_unit_test(test_keep_bounds_free_blocks),
         cmocka_unit_test(test_keep_nothing),
         cmocka_unit_test(test_kept_blocks_pass_the_gate),
+        cmocka_unit_test(test_trim),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "io/fds.h"
 #include "support/memfail.h"
 
 #include <stdlib.h>
@@ -539,20 +540,21 @@ static void test_dial(void **state)
 
 static void test_dial_from(void **state)
 {
-    struct addr a, from = net_loopback(0), local;
+    struct dial_from from = {.addr = net_loopback(0)};
+    struct addr a, local;
     struct conn *c;
     int l = net_listen(5, &a);
 
     UNUSED(state);
-    from.in.sin_addr.s_addr = htonl(0x7f000002);
+    from.addr.in.sin_addr.s_addr = htonl(0x7f000002);
     assert_int_equal(conn_tcp_dial(&net_loop, &a, &from, &c), 0);
     NET_UNTIL(conn_established(c) != IO_AGAIN);
     assert_true(conn_tcp_local(c, &local));
-    assert_true(addr_same_host(&local, &from));
+    assert_true(addr_same_host(&local, &from.addr));
     conn_close(&c);
     close(l);
     /* An address that is not ours. */
-    from.in.sin_addr.s_addr = htonl(0xc0000201);
+    from.addr.in.sin_addr.s_addr = htonl(0xc0000201);
     assert_int_equal(conn_tcp_dial(&net_loop, &a, &from, &c), -EADDRNOTAVAIL);
 }
 
@@ -601,6 +603,38 @@ static void test_dial_failures(void **state)
     assert_int_equal(conn_tcp_dial(&net_loop, &a, NULL, &c), -EMFILE);
     setrlimit(RLIMIT_NOFILE, &old);
     assert_int_equal(net_fds(), before);
+    close(l);
+}
+
+/* There is a descriptor, but it is kept for others than clients. */
+static void test_dial_kept(void **state)
+{
+    enum { LIMIT = 64, FIRST_KEPT = LIMIT - LIMIT / 4 };
+    struct addr a = net_loopback(1);
+    struct rlimit old, few;
+    int taken[LIMIT], n = 0, before, l;
+    struct conn *c;
+
+    UNUSED(state);
+    l = net_listen(5, &a);
+    getrlimit(RLIMIT_NOFILE, &old);
+    few = (struct rlimit){LIMIT, old.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    fds_keep();
+    do
+        taken[n] = dup(l);
+    while (taken[n++] < FIRST_KEPT - 1);
+    before = net_fds();
+    assert_int_equal(conn_tcp_dial(&net_loop, &a, NULL, &c), -EMFILE);
+    assert_int_equal(net_fds(), before);
+    close(taken[--n]);
+    assert_int_equal(conn_tcp_dial(&net_loop, &a, NULL, &c), 0);
+    conn_close(&c);
+    net_turns(1);
+    setrlimit(RLIMIT_NOFILE, &old);
+    fds_keep();
+    while (n)
+        close(taken[--n]);
     close(l);
 }
 
@@ -663,6 +697,7 @@ int main(void)
         TCP(test_dial_from),
         TCP(test_dial_refused),
         TCP(test_dial_failures),
+        TCP(test_dial_kept),
         cmocka_unit_test_setup_teardown(test_reset_outlives_no_loop, setup_small,
                                         teardown_no_loop),
     };

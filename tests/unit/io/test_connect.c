@@ -17,6 +17,8 @@
 
 #include "support/net.h"
 
+#include <stdio.h>
+
 enum {
     FILLERS = 4,
     /* Ports that the scripted dial knows. */
@@ -24,14 +26,13 @@ enum {
     PORT_NO_FILES = 2,
     PORT_NO_MEMORY = 3,
     PORT_TIMED_OUT = 4,
+    PORT_USED_UP = 5,
 };
 
 static struct task task;
 static unsigned answers;
 static struct connect *race;
-static struct conn *won;
-static struct addr which;
-static int error;
+static struct connect_result result;
 static int listener, refused_fd, hole, fillers[FILLERS], before;
 static struct addr good, refused, black;
 static unsigned dials;
@@ -43,15 +44,44 @@ static void task_run(struct task *t, unsigned bits)
         answers++;
 }
 
-static int dial(struct loop *loop, const struct addr *to, const struct addr *from,
+/* What a source is good for, by its last byte; and who was asked, in that order. */
+enum { FROM_USED_UP = 1, FROM_FOREIGN = 2, FROM_BROKEN = 3 };
+static char asked[64];
+static uint64_t search_us; /* what finding a source used up takes */
+
+static int dial_from(const struct dial_from *from)
+{
+    unsigned last = ntohl(from->addr.in.sin_addr.s_addr) & 0xff;
+
+    snprintf(asked + strlen(asked), sizeof(asked) - strlen(asked), "%s%u", asked[0] ? " " : "", last);
+    switch (last) {
+    case FROM_USED_UP:
+        net_shift_us += search_us;
+        return ERR_PORTS;
+    case FROM_FOREIGN:
+        return -EADDRNOTAVAIL;
+    case FROM_BROKEN:
+        return -EPERM;
+    default:
+        return 0;
+    }
+}
+
+static int dial(struct loop *loop, const struct addr *to, const struct dial_from *from,
                 struct conn **ret_conn)
 {
+    int r = from ? dial_from(from) : 0;
+
     dials++;
+    if (r < 0)
+        return r;
     switch (addr_port(to)) {
     case PORT_UNREACHABLE:
         return -ENETUNREACH;
     case PORT_NO_FILES:
         return -EMFILE;
+    case PORT_USED_UP:
+        return ERR_PORTS;
     case PORT_NO_MEMORY:
         return ERR_NOMEM;
     case PORT_TIMED_OUT:
@@ -118,8 +148,7 @@ static int setup(void **state)
     task_init(&task, &net_loop, "asker", task_run);
     answers = dials = 0;
     race = NULL;
-    won = NULL;
-    error = 0;
+    result = (struct connect_result){0};
     before = net_fds();
     return 0;
 }
@@ -136,7 +165,7 @@ static void accept_all(void)
 static int teardown(void **state)
 {
     UNUSED(state);
-    conn_close(&won);
+    conn_close(&result.conn);
     assert_null(race);
     net_turns(2);
     accept_all();
@@ -158,9 +187,9 @@ static enum io finish(void)
 {
     enum io r;
 
-    assert_int_equal(connect_take(&race, &won, &which, &error), answers ? IO_OK : IO_AGAIN);
+    assert_int_equal(connect_take(&race, &result), answers ? IO_OK : IO_AGAIN);
     NET_UNTIL(answers);
-    r = connect_take(&race, &won, &which, &error);
+    r = connect_take(&race, &result);
     assert_int_not_equal(r, IO_AGAIN);
     assert_null(race);
     net_turns(2);
@@ -170,9 +199,9 @@ static enum io finish(void)
 
 static void assert_won(const struct addr *a)
 {
-    struct conn *c = won;
+    struct conn *c = result.conn;
 
-    assert_true(addr_eq(&which, a));
+    assert_true(addr_eq(&result.to, a));
     assert_ptr_equal(c->task, &task);
     assert_int_equal(c->error, 0);
     assert_true(c->ready & CONN_TX);
@@ -183,8 +212,8 @@ static void assert_won(const struct addr *a)
 
 static void assert_lost(int expect)
 {
-    assert_null(won);
-    assert_int_equal(error, expect);
+    assert_null(result.conn);
+    assert_int_equal(result.error, expect);
     assert_int_equal(net_fds(), before);
 }
 
@@ -194,7 +223,7 @@ static enum io wait_and_take(void)
     enum io r;
 
     NET_UNTIL(answers);
-    r = connect_take(&race, &won, &which, &error);
+    r = connect_take(&race, &result);
     net_turns(2);
     assert_int_equal(answers, 1);
     return r;
@@ -363,6 +392,8 @@ static void test_which_error(void **state)
         {PORT_UNREACHABLE, PORT_NO_FILES, -EMFILE},
         {PORT_NO_MEMORY, PORT_TIMED_OUT, ERR_NOMEM},
         {PORT_TIMED_OUT, PORT_TIMED_OUT, -ETIMEDOUT},
+        {PORT_UNREACHABLE, PORT_USED_UP, ERR_PORTS},
+        {PORT_USED_UP, PORT_UNREACHABLE, ERR_PORTS},
     };
 
     UNUSED(state);
@@ -440,6 +471,120 @@ static void test_cancelled_stays_quiet(void **state)
     assert_int_equal(wheel_next(&net_loop.wheel), UINT64_MAX);
 }
 
+/* ---- sources ---- */
+
+static struct source_set sources_of(const char *const *texts, struct addr_range *v)
+{
+    struct source_set set = {v, 0};
+
+    for (; *texts; texts++)
+        assert_int_equal(addr_range_parse(slice_str(*texts), &v[set.n++]), 0);
+    return set;
+}
+
+static void start_from(const struct addr *to, struct source_set sources, unsigned turn,
+                       struct source_memory *memory)
+{
+    struct connect_opts o = {.addrs = to, .n = 1, .timeout_ms = 5000, .task = &task,
+                             .sources = sources, .turn = turn, .memory = memory};
+
+    loop_turn(&net_loop, 0);
+    asked[0] = '\0';
+    answers = 0;
+    assert_int_equal(connect_start(&net_loop, &o, &race), 0);
+}
+
+/* A source that cannot be used makes way for the next, at once. */
+static void test_sources(void **state)
+{
+    static const struct {
+        const char *texts[5];
+        unsigned turn;
+        const char *asked;
+        int error; /* 0: connected */
+        const char *from, *foreign;
+    } rows[] = {
+        {{"127.0.0.7", "127.0.0.8"}, 0, "7", 0, "127.0.0.7", NULL},
+        {{"127.0.0.7", "127.0.0.8"}, 1, "8", 0, "127.0.0.8", NULL},
+        {{"127.0.0.1", "127.0.0.8"}, 0, "1 8", 0, "127.0.0.8", NULL},
+        {{"127.0.0.1", "127.0.0.8"}, 1, "8", 0, "127.0.0.8", NULL},
+        {{"127.0.0.2", "127.0.0.1", "127.0.0.8"}, 0, "2 1 8", 0, "127.0.0.8", "127.0.0.2"},
+        {{"127.0.0.1", "127.0.1.1"}, 1, "1 1", ERR_PORTS, NULL, NULL},
+        {{"127.0.0.2", "127.0.0.1"}, 0, "2 1", ERR_PORTS, NULL, "127.0.0.2"},
+        {{"127.0.0.2"}, 0, "2", -EADDRNOTAVAIL, NULL, "127.0.0.2"},
+        {{"127.0.0.3", "127.0.0.8"}, 0, "3", -EPERM, NULL, NULL},
+    };
+
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct addr_range v[5];
+        struct addr a;
+
+        start_from(&good, sources_of(rows[i].texts, v), rows[i].turn, NULL);
+        assert_int_equal(wait_and_take(), rows[i].error ? IO_ERR : IO_OK);
+        assert_string_equal(asked, rows[i].asked);
+        assert_int_equal(result.error, rows[i].error);
+        if (rows[i].from) {
+            assert_int_equal(addr_parse_host(slice_str(rows[i].from), 0, &a), 0);
+            assert_true(addr_same_host(&result.from, &a));
+            assert_true(conn_tcp_local(result.conn, &a) && addr_same_host(&result.from, &a));
+            conn_close(&result.conn);
+        }
+        if (rows[i].foreign) {
+            assert_int_equal(addr_parse_host(slice_str(rows[i].foreign), 0, &a), 0);
+            assert_true(addr_same_host(&result.foreign, &a));
+        } else {
+            assert_int_equal(result.foreign.sa.sa_family, AF_UNSPEC);
+        }
+    }
+    start(&good, 1, 5000);
+    answers = 0;
+    assert_int_equal(wait_and_take(), IO_OK);
+    assert_int_equal(result.from.sa.sa_family, AF_UNSPEC);
+}
+
+/* A search for a port holds the loop up: an attempt ends with those that it had time for, and the next begins with the others. */
+static void test_sources_take_time(void **state)
+{
+    static const char *const texts[] = {"127.0.0.1", "127.0.1.1", "127.0.2.1", "127.0.0.8", NULL};
+    static struct source_memory memory;
+    struct addr_range v[4];
+    struct source_set set = sources_of(texts, v);
+
+    UNUSED(state);
+    memset(&memory, 0, sizeof(memory));
+    search_us = SOURCE_SEARCH_US / 2;
+    start_from(&good, set, 0, &memory);
+    assert_int_equal(wait_and_take(), IO_ERR);
+    assert_int_equal(result.error, ERR_PORTS);
+    assert_string_equal(asked, "1 1");
+    start_from(&good, set, 0, &memory);
+    assert_int_equal(wait_and_take(), IO_OK);
+    assert_string_equal(asked, "1 8");
+    conn_close(&result.conn);
+    search_us = 0;
+}
+
+/* What was used up a moment ago is not asked for again; the kernel would look through all ports each time. */
+static void test_sources_used_up(void **state)
+{
+    static const char *const texts[] = {"127.0.0.1", "127.0.0.8", NULL};
+    static struct source_memory memory;
+    struct addr_range v[2];
+    struct source_set set = sources_of(texts, v);
+
+    UNUSED(state);
+    memset(&memory, 0, sizeof(memory));
+    for (int i = 0; i < 3; i++) {
+        if (i == 2)
+            net_later_ms(SOURCE_USED_UP_MS + 1);
+        start_from(&good, set, 0, &memory);
+        assert_int_equal(wait_and_take(), IO_OK);
+        assert_string_equal(asked, i == 1 ? "8" : "1 8");
+        conn_close(&result.conn);
+    }
+}
+
 static void test_every_allocation_fails(void **state)
 {
     struct addr v[2] = {good, good};
@@ -457,8 +602,8 @@ static void test_every_allocation_fails(void **state)
         answers = 0;
         /* One attempt could not be made: the other is. */
         NET_UNTIL(answers);
-        assert_int_equal(connect_take(&race, &won, &which, &error), IO_OK);
-        conn_close(&won);
+        assert_int_equal(connect_take(&race, &result), IO_OK);
+        conn_close(&result.conn);
         net_turns(1);
         assert_int_equal(net_fds(), before);
         accept_all();
@@ -486,6 +631,9 @@ int main(void)
         TEST(test_cancel),
         TEST(test_cancel_with_a_winner),
         TEST(test_cancelled_stays_quiet),
+        TEST(test_sources),
+        TEST(test_sources_used_up),
+        TEST(test_sources_take_time),
         TEST(test_every_allocation_fails),
     };
 

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "io/fds.h"
 #include "support/memfail.h"
 
 #include <stdlib.h>
@@ -193,6 +194,19 @@ static void limit_files(int more)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 }
 
+/* All that clients may have are those that are open now, and `more`; those above are kept. */
+static void limit_kept(int more)
+{
+    struct rlimit r = files;
+    int lowest = dup(fd);
+
+    close(lowest);
+    for (r.rlim_cur = (rlim_t)(lowest + more); (int)r.rlim_cur - (int)min_size(r.rlim_cur / 4, FDS_KEPT) < lowest + more; r.rlim_cur++)
+        ;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+    fds_keep();
+}
+
 static void test_out_of_descriptors(void **state)
 {
     char reply[16];
@@ -282,6 +296,42 @@ static void test_the_reserve_comes_back(void **state)
     }
 }
 
+/* The last descriptors are kept: clients get none of them, and those of a batch learn it at once; a vital listener's do. */
+static void test_kept_descriptors(void **state)
+{
+    struct listener_opts vital = {.fd = fd, .accept = took, .owner = &addr, .vital = true};
+    uint64_t turns;
+    char reply[16];
+    size_t n;
+
+    UNUSED(state);
+    for (int i = 0; i < 5; i++)
+        connect_one();
+    limit_kept(2);
+    NET_UNTIL(net_read(clients[4], reply, sizeof(reply), &(size_t){0}) == NET_FIN);
+    assert_int_equal(n_accepted, 2);
+    for (int i = 2; i < 4; i++) {
+        n = 0;
+        NET_UNTIL(net_read(clients[i], reply, sizeof(reply), &n) == NET_FIN);
+        assert_int_equal(n, 4);
+    }
+    /* Accepting pauses instead of spinning, and resumes by itself. */
+    connect_one();
+    turns = net_loop.turns;
+    loop_turn(&net_loop, LISTENER_PAUSE_MS / 2);
+    assert_true(net_loop.turns - turns <= 2);
+    assert_int_equal(n_accepted, 2);
+    close(accepted[--n_accepted]);
+    net_later_ms(LISTENER_PAUSE_MS + 10);
+    NET_UNTIL(n_accepted == 2);
+    listener_stop(&l);
+    assert_int_equal(listener_start(&net_loop, &vital, &l), 0);
+    connect_one();
+    NET_UNTIL(n_accepted == 3);
+    setrlimit(RLIMIT_NOFILE, &files);
+    fds_keep();
+}
+
 static void test_every_allocation_fails(void **state)
 {
     struct listener_opts o = {.fd = fd, .accept = took, .owner = &addr};
@@ -318,6 +368,7 @@ int main(void)
         TEST(test_turned_away_with_a_request_sent),
         TEST(test_stop_while_paused),
         TEST(test_the_reserve_comes_back),
+        TEST(test_kept_descriptors),
         TEST(test_every_allocation_fails),
     };
 

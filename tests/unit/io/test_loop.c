@@ -148,25 +148,67 @@ static void test_small_before_bulk(void **state)
     assert_said("bca");
 }
 
-static void test_bulk_is_capped(void **state)
+/* Time as the loop sees it: each look at the clock is a step later. */
+static uint64_t tick_us, tick_step;
+
+static uint64_t ticking_now_us(struct loop *l)
 {
-    static struct probe many[3 * LOOP_BULK_CAP];
+    UNUSED(l);
+    return tick_us += tick_step;
+}
+
+static void test_bulk_has_a_slice_of_the_turn(void **state)
+{
+    static struct probe many[9];
+    struct world_ops world = *net_loop.world;
+    unsigned runs = 0;
 
     UNUSED(state);
+    tick_us = net_loop.now_us;
+    tick_step = 20;
+    world.now_us = ticking_now_us;
+    net_loop.world = &world;
     for (size_t i = 0; i < ARRAY_LEN(many); i++) {
         probe_init(&many[i], 'x');
         many[i].task.bulk = true;
         task_wake(&many[i].task, TASK_RX);
     }
+    /* The slice of 50 us begins at one look, and the third one after is past it. */
     for (unsigned turn = 1; turn <= 3; turn++) {
         task_wake(&a.task, TASK_RX);
         loop_turn(&net_loop, -1);
         /* What is small does not wait for what is bulk. */
         assert_int_equal(a.runs, turn);
-        assert_int_equal(net_loop.tasks_run, turn * (LOOP_BULK_CAP + 1));
+        assert_int_equal(net_loop.tasks_run, turn * (3 + 1));
     }
     for (size_t i = 0; i < ARRAY_LEN(many); i++)
-        assert_int_equal(many[i].runs, 1);
+        runs += many[i].runs == 1;
+    assert_int_equal(runs, ARRAY_LEN(many));
+    net_loop.world = &world_linux;
+}
+
+/* Where the slice is long over with the first one, each turn still runs one. */
+static void test_bulk_is_never_starved(void **state)
+{
+    struct world_ops world = *net_loop.world;
+
+    UNUSED(state);
+    world.now_us = ticking_now_us;
+    net_loop.world = &world;
+    tick_us = net_loop.now_us;
+    tick_step = 1000;
+    b.task.bulk = c.task.bulk = true;
+    task_wake(&b.task, TASK_RX);
+    task_wake(&c.task, TASK_RX);
+    a.wakes = &a.task;
+    task_wake(&a.task, TASK_RX);
+    for (unsigned turn = 1; turn <= 2; turn++) {
+        loop_turn(&net_loop, -1);
+        assert_int_equal(b.runs + c.runs, turn);
+    }
+    a.wakes = NULL;
+    net_turns(2);
+    net_loop.world = &world_linux;
 }
 
 /* Two tasks that wake each other for ever do not keep the loop from its timers. */
@@ -598,7 +640,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wake_while_running, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_before_bulk, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bulk_is_capped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bulk_has_a_slice_of_the_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bulk_is_never_starved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_is_capped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timer_stop_and_reset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timers_are_never_early, setup, teardown),

@@ -529,6 +529,30 @@ static void test_nobody_there(void **state)
     assert_true(real_ms() - before < 1500);
 }
 
+/* A server that goes away between the tries: both questions hear of it, though the kernel tells of one error once. */
+static void test_nobody_there_any_more(void **state)
+{
+    static struct dns_server leaving;
+    uint64_t before;
+    struct asker a;
+
+    UNUSED(state);
+    RULES({.trick = DNS_SILENT});
+    assert_true(dns_server_start(&leaving, "127.0.0.1", 0));
+    dns_server_rules(&leaving, rules, 1);
+    servers[0] = leaving.address;
+    conf.timeout_ms = 1500; /* tries after 0 and 500 ms */
+    begin(FAMILY_AUTO);
+    before = real_ms();
+    assert_true(start(&a, "a.example"));
+    turns_ms(200);
+    assert_int_equal(leaving.asked, 2);
+    dns_server_stop(&leaving);
+    finish(&a);
+    assert_true(a.answer.status == RESOLVE_FAILED || a.answer.status == RESOLVE_TIMEOUT);
+    assert_true(real_ms() - before < 1200);
+}
+
 static void test_next_server(void **state)
 {
     static const struct dns_rule found = {.addrs = "192.0.2.1", .ttl = 60};
@@ -596,6 +620,222 @@ static void test_lies(void **state)
     asks("chain.example", RESOLVE_FAILED, "");
     asks("empty.example", RESOLVE_OK, "192.0.2.1");
     turns_until_quiet();
+}
+
+/* ---- past their time: resolver.stale ---- */
+
+/* Is answered at once, with what is past its time or not. */
+static void knows_stale(const char *name, bool stale, const char *addrs)
+{
+    struct asker a;
+
+    assert_false(start(&a, name));
+    assert_int_equal(a.answer.status, RESOLVE_OK);
+    assert_true(a.answer.cached);
+    assert_int_equal(a.answer.stale, stale);
+    assert_string_equal(text_of(&a.answer), addrs);
+}
+
+/* What is under way comes to its end; then so many questions were asked. */
+static void turns_until_asked(unsigned n)
+{
+    uint64_t end = real_ms() + PATIENCE_MS;
+
+    while (resolver_lookups(r) && real_ms() < end)
+        loop_turn(&loop, 5);
+    assert_int_equal(resolver_lookups(r), 0);
+    assert_int_equal(server.asked, n);
+}
+
+/* At once what there was; from one refresh on, what there is. */
+static void test_stale(void **state)
+{
+    static const struct dns_rule fresh[] = {{.addrs = "192.0.2.2", .ttl = 10}};
+
+    UNUSED(state);
+    RULES({.addrs = "192.0.2.1", .ttl = 10});
+    conf.stale_ms = 60000;
+    begin(FAMILY_4);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    dns_server_rules(&server, fresh, 1);
+    later_ms(9000);
+    knows_stale("a.example", false, "192.0.2.1");
+    assert_int_equal(server.asked, 0);
+    later_ms(1500);
+    for (int i = 0; i < 5; i++)
+        knows_stale("a.example", true, "192.0.2.1");
+    turns_until_asked(1);
+    knows_stale("a.example", false, "192.0.2.2");
+    assert_int_equal(server.asked, 1);
+    assert_quiet();
+}
+
+/* While refreshes fail it goes on, one of them a second; never beyond the bound. */
+static void test_stale_failing(void **state)
+{
+    static const struct dns_rule failing[] = {{.rcode = 2}};
+    unsigned each;
+
+    UNUSED(state);
+    RULES({.addrs = "192.0.2.1", .ttl = 10});
+    conf.stale_ms = 5000;
+    begin(FAMILY_4);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    dns_server_rules(&server, failing, 1);
+    later_ms(10100);
+    knows_stale("a.example", true, "192.0.2.1");
+    while (resolver_lookups(r))
+        loop_turn(&loop, 5);
+    each = server.asked;
+    assert_in_range(each, 1, 2);
+    for (int i = 0; i < 5; i++)
+        knows_stale("a.example", true, "192.0.2.1");
+    turns_until_asked(each);
+    later_ms(1100);
+    knows_stale("a.example", true, "192.0.2.1");
+    turns_until_asked(2 * each);
+    later_ms(3900);
+    asks("a.example", RESOLVE_FAILED, "");
+}
+
+/* Silence: the same. */
+static void test_stale_silent(void **state)
+{
+    static const struct dns_rule silent[] = {{.trick = DNS_SILENT}};
+
+    UNUSED(state);
+    RULES({.addrs = "192.0.2.1", .ttl = 10});
+    conf.stale_ms = 60000;
+    conf.timeout_ms = 300;
+    begin(FAMILY_4);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    dns_server_rules(&server, silent, 1);
+    later_ms(10100);
+    knows_stale("a.example", true, "192.0.2.1");
+    turns_until_quiet();
+    knows_stale("a.example", true, "192.0.2.1");
+    assert_int_equal(resolver_lookups(r), 0);
+    dns_server_rules(&server, rules, 1);
+    later_ms(1100);
+    knows_stale("a.example", true, "192.0.2.1");
+    turns_until_asked(1);
+    knows_stale("a.example", false, "192.0.2.1");
+}
+
+/* That the name is gone, or has no address any more, is an answer. */
+static void test_stale_no_more(void **state)
+{
+    static const struct dns_rule gone[] = {
+        {.name = "a.example", .rcode = 3, .soa = true, .soa_ttl = 60, .soa_minimum = 60},
+        {.name = "b.example", .soa = true, .soa_ttl = 60, .soa_minimum = 60}};
+
+    UNUSED(state);
+    RULES({.addrs = "192.0.2.1", .ttl = 10});
+    conf.stale_ms = 60000;
+    begin(FAMILY_4);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    asks("b.example", RESOLVE_OK, "192.0.2.1");
+    dns_server_rules(&server, gone, 2);
+    later_ms(10100);
+    knows_stale("a.example", true, "192.0.2.1");
+    knows_stale("b.example", true, "192.0.2.1");
+    turns_until_asked(2);
+    knows("a.example", RESOLVE_NXDOMAIN, "");
+    knows("b.example", RESOLVE_NODATA, "");
+}
+
+/* "No" is not kept past its time, and a shorter bound holds for what was learned under a longer
+ * one. */
+static void test_stale_bounds(void **state)
+{
+    UNUSED(state);
+    RULES({.name = "a.example", .addrs = "192.0.2.1", .ttl = 10},
+          {.name = "no.example", .rcode = 3, .soa = true, .soa_ttl = 10, .soa_minimum = 10});
+    conf.stale_ms = 60000;
+    begin(FAMILY_4);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    asks("no.example", RESOLVE_NXDOMAIN, "");
+    later_ms(10100);
+    asks("no.example", RESOLVE_NXDOMAIN, "");
+    assert_true(resolver_same(r, &conf));
+    conf.stale_ms = 1000;
+    assert_false(resolver_same(r, &conf));
+    again(FAMILY_4);
+    later_ms(1000);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    later_ms(10100);
+    knows_stale("a.example", true, "192.0.2.1");
+    turns_until_quiet();
+    conf.stale_ms = 0;
+    again(FAMILY_4);
+    later_ms(10100);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+}
+
+/* Of two resolvers that share a board one asks; should it not come back, it is the other's turn. */
+static void test_stale_shared(void **state)
+{
+    static const struct dns_rule silent[] = {{.trick = DNS_SILENT}};
+    struct resolver *first;
+
+    UNUSED(state);
+    RULES({.addrs = "192.0.2.1", .ttl = 10});
+    conf.stale_ms = 60000;
+    begin(FAMILY_4);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    later_ms(10100);
+    first = r;
+    r = NULL;
+    begin(FAMILY_4);
+    dns_server_rules(&server, silent, 1);
+    knows_stale("a.example", true, "192.0.2.1");
+    assert_int_equal(resolver_lookups(r), 1);
+    for (uint64_t end = real_ms() + PATIENCE_MS; server.asked == 0 && real_ms() < end;)
+        turns_ms(1); /* it counts on a thread of its own */
+    resolver_free(r);
+    r = first;
+    knows_stale("a.example", true, "192.0.2.1");
+    assert_int_equal(resolver_lookups(r), 0);
+    dns_server_rules(&server, rules, 1);
+    later_ms(conf.timeout_ms + 1100);
+    knows_stale("a.example", true, "192.0.2.1");
+    turns_until_asked(1);
+    knows_stale("a.example", false, "192.0.2.1");
+}
+
+/* One family of the refresh is enough to do without what was. */
+static void test_stale_half(void **state)
+{
+    static const struct dns_rule half[] = {{.type = DNS_A, .addrs = "192.0.2.2", .ttl = 10}, {.trick = DNS_SILENT}};
+
+    UNUSED(state);
+    RULES({.addrs = "192.0.2.1 2001:db8::1", .ttl = 10});
+    conf.stale_ms = 60000;
+    begin(FAMILY_AUTO);
+    asks("a.example", RESOLVE_OK, "2001:db8::1 192.0.2.1");
+    dns_server_rules(&server, half, 2);
+    later_ms(10100);
+    knows_stale("a.example", true, "2001:db8::1 192.0.2.1");
+    turns_ms(RESOLVE_DELAY_MS + 100);
+    assert_int_equal(resolver_lookups(r), 1);
+    knows_stale("a.example", false, "192.0.2.2");
+}
+
+/* No memory for a refresh: what there is goes on. */
+static void test_stale_memory(void **state)
+{
+    UNUSED(state);
+    RULES({.addrs = "192.0.2.1", .ttl = 10});
+    conf.stale_ms = 3600000;
+    conf.timeout_ms = 250;
+    begin(FAMILY_4);
+    asks("a.example", RESOLVE_OK, "192.0.2.1");
+    for (memfail_start(); memfail_next();) {
+        later_ms(11200);
+        knows_stale("a.example", true, "192.0.2.1");
+        turns_until_quiet();
+    }
+    knows_stale("a.example", false, "192.0.2.1");
 }
 
 /* ---- one family is late: RFC 8305 3, U9 ---- */
@@ -942,8 +1182,8 @@ static void test_odd_files(void **state)
 
 static int no_wait(struct loop *l, int timeout_ms)
 {
-    UNUSED(l);
     UNUSED(timeout_ms);
+    loop_awake(l, true);
     return 0;
 }
 
@@ -1334,10 +1574,19 @@ int main(void)
         T(test_negative),
         T(test_halves),
         T(test_shared_cache),
+        T(test_stale),
+        T(test_stale_failing),
+        T(test_stale_silent),
+        T(test_stale_no_more),
+        T(test_stale_bounds),
+        T(test_stale_shared),
+        T(test_stale_half),
+        T(test_stale_memory),
         T(test_server_failure),
         T(test_silence),
         T(test_lost_once),
         T(test_nobody_there),
+        T(test_nobody_there_any_more),
         T(test_next_server),
         T(test_truncated),
         T(test_without_edns),

@@ -520,7 +520,29 @@ static void test_tunnel(void **state)
     assert_int_equal(stream_recv(s, p, sizeof(p), &n), IO_EOF);
     assert_int_equal(s->rx, STREAM_END);
     assert_int_equal(stream_end(s, NULL), IO_OK);
+    /* Both have ended: closing it is the FIN. */
+    assert_false(m.fin_sent);
+    release();
+    assert_int_equal(mux_serve(mux), MUX_CLOSED);
+    mux_close(&mux, false);
+    assert_true(m.closed && !m.was_reset);
+}
+
+/* The client's own end, while the other direction lives on, is a FIN at once. */
+static void test_tunnel_half_closed(void **state)
+{
+    struct head h = answer_head(200, 0);
+    char p[16];
+    size_t n;
+
+    UNUSED(state);
+    serve_head("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n");
+    assert_int_equal(stream_send_head(s, &h, false), IO_OK);
+    assert_int_equal(stream_tunnel(s), 0);
+    assert_int_equal(stream_end(s, NULL), IO_OK);
     assert_true(m.fin_sent);
+    mem_conn_fin(&m);
+    assert_int_equal(stream_recv(s, p, sizeof(p), &n), IO_EOF);
     release();
     assert_int_equal(mux_serve(mux), MUX_CLOSED);
 }
@@ -636,6 +658,44 @@ static void test_chunks(void **state)
 }
 
 /* C44, C48: a length is kept or the connection ends as a cut. */
+/* A chunk whose content goes by another way: its line before it, its line end with whatever comes next. */
+static void test_announced_chunks(void **state)
+{
+    struct head h = answer_head(200, 0);
+    uint64_t max;
+
+    UNUSED(state);
+    h.body = BODY_STREAMED;
+    serve_head(GET);
+    assert_int_equal(stream_send_head(s, &h, false), IO_OK);
+    assert_int_equal(stream_announce(s, 5), IO_OK);
+    assert_int_equal(stream_send(s, "an", 2, false), IO_OK);
+    assert_int_equal(stream_send(s, "nou", 3, false), IO_OK);
+    assert_int_equal(stream_announce(s, 16), IO_OK);
+    assert_int_equal(stream_send(s, "0123456789abcdef", 16, false), IO_OK);
+    assert_int_equal(stream_flush(s), IO_OK); /* nothing more comes for now */
+    assert_int_equal(stream_flush(s), IO_OK);
+    assert_int_equal(stream_announce(s, 1), IO_OK);
+    assert_int_equal(stream_send(s, "1", 1, false), IO_OK);
+    assert_int_equal(stream_send(s, "xyz", 3, false), IO_OK);
+    assert_int_equal(stream_announce(s, 1), IO_OK);
+    assert_int_equal(stream_fd(s, STREAM_RX, &max), -1);
+    assert_int_equal(stream_send(s, "2", 1, false), IO_OK);
+    assert_int_equal(stream_end(s, NULL), IO_OK);
+    assert_out("HTTP/1.1 200 Said\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "5\r\nannou\r\n10\r\n0123456789abcdef\r\n1\r\n1\r\n3\r\nxyz\r\n1\r\n2\r\n0\r\n\r\n");
+    release();
+    /* Less than was announced is no message. */
+    serve_head(GET);
+    assert_int_equal(stream_send_head(s, &h, false), IO_OK);
+    assert_int_equal(stream_announce(s, 5), IO_OK);
+    assert_int_equal(stream_send(s, "ab", 2, false), IO_OK);
+    assert_int_equal(stream_end(s, NULL), IO_ERR);
+    assert_int_equal(s->fault.reason, END_INTERNAL);
+    stream_reset(s);
+    stream_release(&s);
+}
+
 static void test_wrong_lengths(void **state)
 {
     struct head h = answer_head(200, 5);
@@ -991,11 +1051,13 @@ int main(void)
         TEST(test_faults_and_their_reasons),
         TEST(test_refused_connect),
         TEST(test_tunnel),
+        TEST(test_tunnel_half_closed),
         TEST(test_tunnel_1_0),
         TEST(test_interim),
         TEST(test_early_answer_to_expect),
         TEST(test_no_content),
         TEST(test_chunks),
+        TEST(test_announced_chunks),
         TEST(test_wrong_lengths),
         TEST(test_released_unfinished),
         TEST(test_slow_client),

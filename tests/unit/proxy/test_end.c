@@ -92,6 +92,7 @@ static void test_causes(void **state)
         {END_DENIED, 403, "http_request_denied"},
         {END_ADDRESS_DENIED, 403, "destination_ip_prohibited"},
         {END_NO_DESCRIPTORS, 503, "connection_limit_reached"},
+        {END_NO_PORTS, 503, "connection_limit_reached"},
         {END_DRAINED, 503, "destination_unavailable"},
         {END_INTERNAL, 500, "proxy_internal_error"},
     };

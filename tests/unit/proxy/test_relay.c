@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "mux/mux.h"
 #include "mux/stream_conn.h"
+#include "mux/stream_local.h"
 #include "support/memfail.h"
 
 #include <fcntl.h>
@@ -50,6 +51,12 @@ static bool hold, seen_pipe, may_splice = true;
 static unsigned runs;
 static char pattern[2 * PERIOD], buf[PERIOD];
 
+/* Inside the upload's pipe. */
+static uint32_t pipe_bytes(void)
+{
+    return relay.up.pipe ? relay.up.pipe->bytes : 0;
+}
+
 static bool finished(void)
 {
     return result != RELAY_WAIT && result != RELAY_MORE;
@@ -59,9 +66,8 @@ static bool finished(void)
 static void run_relay(void)
 {
     runs++;
-    task.bulk = false;
     result = relay_run(&relay, &net_loop, c, u);
-    seen_pipe |= relay.up.pipe.size || relay.down.pipe.size;
+    seen_pipe |= relay.up.pipe || relay.down.pipe;
     if (result == RELAY_MORE) {
         task.bulk = true;
         task_wake(&task, TASK_RX);
@@ -70,6 +76,7 @@ static void run_relay(void)
     } else if (result == RELAY_WAIT && (stream_broken(c) || stream_broken(u))) {
         timer_set_at(&timer, relay.active_ms + RELAY_CUT_MS);
     }
+    task.bulk = relay_is_bulk(&relay, &net_loop);
 }
 
 static void close_streams(void)
@@ -308,7 +315,7 @@ static void test_switching(void **state)
         UNTIL(origin.got == client.to_send);
         /* The pipe has gone back. */
         NET_UNTIL(result == RELAY_WAIT);
-        assert_int_equal(relay.up.pipe.size, 0);
+        assert_null(relay.up.pipe);
     }
 }
 
@@ -522,7 +529,7 @@ static void test_rst_met_by_splice_into_the_sink(void **state)
     UNUSED(state);
     origin.deaf = true;
     client.to_send = BULK;
-    UNTIL(relay.up.pipe.bytes && relay.up.wants_tx && result == RELAY_WAIT);
+    UNTIL(pipe_bytes() && relay.up.wants_tx && result == RELAY_WAIT);
     hold = true;
     origin.to_send = 3000;
     end_send(&origin);
@@ -550,7 +557,7 @@ static void test_sink_stalls_and_resumes(void **state)
     UNUSED(state);
     origin.deaf = true;
     client.to_send = BULK;
-    UNTIL(relay.up.wants_tx && result == RELAY_WAIT && (relay.up.pipe.bytes || !may_splice));
+    UNTIL(relay.up.wants_tx && result == RELAY_WAIT && (pipe_bytes() || !may_splice));
     /* It waits; it does not spin. */
     for (int tries = 0;; tries++) {
         assert_true(tries < 50);
@@ -662,7 +669,7 @@ static void test_stop_gives_everything_back(void **state)
     UNUSED(state);
     origin.deaf = true;
     client.to_send = BULK;
-    UNTIL(relay.up.pipe.bytes && relay.up.wants_tx && result == RELAY_WAIT);
+    UNTIL(pipe_bytes() && relay.up.wants_tx && result == RELAY_WAIT);
     assert_int_equal(net_fds(), fds + 2);
     relay_stop(&relay, &net_loop);
     assert_int_equal(net_fds(), fds);
@@ -691,44 +698,137 @@ static bool upload_step(void)
 
     end_send(&uploader);
     do
-        r = pump_run(&relay.up, &net_loop, upload, u);
+        r = pump_run(&relay.up, &net_loop, upload, u), task.bulk = true;
     while (r == PUMP_MORE);
-    seen_pipe |= relay.up.pipe.size != 0;
+    seen_pipe |= relay.up.pipe != NULL;
     assert_true(r == PUMP_WAIT || r == PUMP_ENDED);
     return origin.got == uploader.to_send;
 }
 
-/* The last bytes wait in the pump's source, all of them. */
-static void settle_last(void)
+/* The last bytes wait in the pump's source, all of them, and what stands behind them. */
+static void settle_last(const char *behind)
 {
-    int queued = 0;
+    int queued = 0, want = UPLOAD_LAST + (int)strlen(behind);
+    bool said = false;
 
-    for (int i = 0; i < 1000 && queued < UPLOAD_LAST; i++) {
+    for (int i = 0; i < 1000 && queued < want; i++) {
         end_send(&uploader);
+        if (!said && uploader.sent == UPLOAD)
+            said = send(uploader.fd, behind, strlen(behind), MSG_NOSIGNAL) >= 0;
         net_sleep_ms(1);
         assert_int_equal(ioctl(conn_fd(uploader.conn, CONN_IN), FIONREAD, &queued), 0);
     }
-    assert_int_equal(queued, UPLOAD_LAST);
+    assert_int_equal(queued, want);
+}
+
+/* Longer than it would be bulk without a pipe, and looked at twice. */
+static void stand_on(void)
+{
+    for (int i = 0; i < 2; i++) {
+        net_later_ms(RELAY_BULK_MS);
+        task_wake(&task, TASK_RX);
+        net_turns(2);
+        assert_int_equal(result, RELAY_WAIT);
+    }
+}
+
+/* Less than a full read is in the pipe when the sink comes to a stand: what is left of the bulk still goes on. */
+static void test_little_stands_in_a_pipe(void **state)
+{
+    UNUSED(state);
+    if (!may_splice)
+        skip();
+    /* The source gives full reads, the sink is soon full. */
+    assert_int_equal(setsockopt(conn_fd(origin.conn, CONN_OUT), SOL_SOCKET, SO_SNDBUF, &(int){8192}, sizeof(int)), 0);
+    for (unsigned i = 0; !pipe_bytes() || relay.up.filled; i++) {
+        assert_true(i < 200);
+        origin.deaf = false;
+        UNTIL(origin.got == client.to_send);
+        origin.deaf = true;
+        do {
+            client.to_send += PUMP_COPY + 8000 + 37 * i;
+            UNTIL(relay.up.wants_tx || relay.up.bytes == client.to_send);
+        } while (!relay.up.wants_tx);
+        NET_UNTIL(result == RELAY_WAIT);
+    }
+    stand_on();
+    origin.deaf = false;
+    client.to_send += BULK / 4;
+    client.fin = origin.fin = true;
+    UNTIL(finished());
+    assert_int_equal(result, RELAY_ENDED);
+    close_streams();
+    UNTIL(origin.end != NET_OPEN);
+    assert_int_equal(origin.got, client.to_send);
+    assert_int_equal(origin.end, NET_FIN);
+}
+
+/* Somebody else asks for a pipe in vain: the one that stands still goes, what was inside waits in memory, in order. */
+static void stalled_pipe_taken_back(bool resume)
+{
+    struct pipe *other;
+    int fds = net_fds();
+
+    if (!may_splice)
+        skip();
+    pipes_limit(PIPE_SIZE + PIPE_SIZE / 2); /* crowded from the first one on */
+    origin.deaf = true;
+    client.to_send = BULK;
+    UNTIL(pipe_bytes() && relay.up.wants_tx && result == RELAY_WAIT);
+    assert_true(pipe_bytes() <= PIPE_BACK);
+    assert_int_equal(net_fds(), fds + 2);
+    assert_null(pipe_lend(net_loop.pipes, &task, net_loop.now_ms + PIPE_STALL_MS));
+    NET_UNTIL(relay.up.pipe->rd < 0);
+    assert_int_equal(net_fds(), fds);
+    other = pipe_lend(net_loop.pipes, &task, net_loop.now_ms);
+    assert_non_null(other);
+    pipe_return(net_loop.pipes, &other);
+    stand_on();
+    if (resume) {
+        origin.deaf = false;
+        client.fin = origin.fin = true;
+        UNTIL(finished());
+        assert_int_equal(result, RELAY_ENDED);
+        close_streams();
+        UNTIL(origin.end != NET_OPEN);
+        assert_int_equal(origin.got, BULK);
+        assert_int_equal(origin.end, NET_FIN);
+    } else {
+        relay_stop(&relay, &net_loop);
+        assert_null(relay.up.pipe);
+    }
+    pipes_limit((uint64_t)64 << 20);
+}
+
+static void test_stalled_pipe_taken_back_and_resumed(void **state)
+{
+    UNUSED(state);
+    stalled_pipe_taken_back(true);
+}
+
+static void test_stalled_pipe_taken_back_and_stopped(void **state)
+{
+    UNUSED(state);
+    stalled_pipe_taken_back(false);
 }
 
 /* An upload that is complete holds no pipe, however long its answer is waited for: the exchange keeps its pumps until
  * then, and a hundred finished uploads to a silent origin once kept 196 descriptors. */
-static void test_complete_upload_holds_no_pipe(void **state)
+static void complete_upload_holds_no_pipe(const char *framing, const char *behind)
 {
     static const struct h1_limits limits = {.line = 8192, .head = 65536, .fields = 100};
     struct arena arena;
     struct head *head = NULL;
     struct mux *mux;
-    char text[120];
+    char text[160];
     int fds, n;
 
-    UNUSED(state);
     hold = true;
     upload = NULL;
     uploader = (struct end){0};
     uploader.conn = net_conn(&uploader.fd, false);
     n = snprintf(text, sizeof(text),
-                 "POST http://o.test/ HTTP/1.1\r\nHost: o.test\r\nContent-Length: %d\r\n\r\n", UPLOAD);
+                 "POST http://o.test/ HTTP/1.1\r\nHost: o.test\r\n%s", framing);
     mux = mux_server_new(uploader.conn, &limits, slice_of(text, (size_t)n));
     assert_non_null(mux);
     mux->task = &task;
@@ -746,12 +846,12 @@ static void test_complete_upload_holds_no_pipe(void **state)
     assert_int_equal(relay.up.state, PUMP_RUN);
     /* The last read takes so much that more might follow: only the length says that nothing will. */
     uploader.to_send = UPLOAD;
-    settle_last();
+    settle_last(behind);
     UNTIL(upload_step());
     assert_int_equal(upload->rx, STREAM_END);
     assert_int_equal(relay.up.state, PUMP_DONE);
     assert_int_equal(relay.up.bytes, UPLOAD);
-    assert_int_equal(relay.up.pipe.size, 0);
+    assert_null(relay.up.pipe);
     assert_in_range(net_fds(), fds, fds + 2); /* the pool keeps it for the next */
 
     stream_reset(upload);
@@ -759,6 +859,25 @@ static void test_complete_upload_holds_no_pipe(void **state)
     mux_close(&mux, true);
     arena_done(&arena);
     close(uploader.fd);
+}
+
+static void test_complete_upload_holds_no_pipe(void **state)
+{
+    char framing[40];
+
+    UNUSED(state);
+    snprintf(framing, sizeof(framing), "Content-Length: %d\r\n\r\n", UPLOAD);
+    complete_upload_holds_no_pipe(framing, "");
+}
+
+/* One chunk, all of it through the pipe; its end is read without content. */
+static void test_complete_chunked_upload_holds_no_pipe(void **state)
+{
+    char framing[60];
+
+    UNUSED(state);
+    snprintf(framing, sizeof(framing), "Transfer-Encoding: chunked\r\n\r\n%x\r\n", (unsigned)UPLOAD);
+    complete_upload_holds_no_pipe(framing, "\r\n0\r\n\r\n");
 }
 
 /* ---- one pump over conns without sockets ---- */
@@ -800,7 +919,7 @@ static enum pump_result run(void)
     enum pump_result r;
 
     do
-        r = pump_run(&pump, &net_loop, from, to);
+        r = pump_run(&pump, &net_loop, from, to), task.bulk = true;
     while (r == PUMP_MORE);
     return r;
 }
@@ -808,14 +927,74 @@ static enum pump_result run(void)
 static void test_budget(void **state)
 {
     UNUSED(state);
-    mem_conn_feed(&from_conn, pattern, 2 * PUMP_BUDGET_COPY * PUMP_COPY > PERIOD ? PERIOD : 0);
+    mem_conn_feed(&from_conn, pattern, PERIOD);
     mem_conn_feed(&from_conn, pattern + PERIOD, PERIOD);
+    /* The first full read shows that it is bulk, which has to wait its turn. */
+    task.bulk = false;
     assert_int_equal(pump_run(&pump, &net_loop, from, to), PUMP_MORE);
-    assert_int_equal(pump.bytes, PUMP_BUDGET_COPY * PUMP_COPY);
+    assert_int_equal(pump.bytes, PUMP_COPY);
+    assert_int_equal(pump_run(&pump, &net_loop, from, to), PUMP_MORE);
+    assert_int_equal(pump.bytes, PUMP_COPY);
+    task.bulk = true;
+    assert_int_equal(pump_run(&pump, &net_loop, from, to), PUMP_MORE);
+    assert_int_equal(pump.bytes, (1 + PUMP_BUDGET_COPY) * PUMP_COPY);
     assert_int_equal(run(), PUMP_WAIT);
     assert_int_equal(to_conn.out_n, 2 * PERIOD);
     assert_memory_equal(to_conn.out, pattern, 2 * PERIOD);
     assert_false(pump.wants_tx);
+}
+
+/* The client has ended, and its last bytes wait for an origin that does not read; then the origin ends: that is told at once. */
+static void test_second_end_behind_a_sink_that_does_not_read(void **state)
+{
+    UNUSED(state);
+    relay = (struct relay){.active_ms = net_loop.now_ms};
+    pump_start(&relay.up, NULL);
+    pump_start(&relay.down, NULL);
+    mem_conn_feed(&from_conn, pattern, 5000);
+    mem_conn_room(&to_conn, 1000);
+    assert_int_equal(relay_run(&relay, &net_loop, from, to), RELAY_WAIT);
+    mem_conn_fin(&from_conn);
+    mem_conn_room(&to_conn, 1);
+    assert_int_equal(relay_run(&relay, &net_loop, from, to), RELAY_WAIT);
+    assert_int_equal(relay.up.state, PUMP_FLUSH);
+    mem_conn_fin(&to_conn);
+    assert_int_equal(relay_run(&relay, &net_loop, from, to), RELAY_WAIT);
+    assert_int_equal(relay.down.state, PUMP_DONE);
+    assert_true(from_conn.fin_sent);
+    mem_conn_room(&to_conn, 100000);
+    assert_int_equal(relay_run(&relay, &net_loop, from, to), RELAY_ENDED);
+    assert_int_equal(to_conn.out_n, 5000);
+}
+
+/* A page that is made here is a source that nobody wakes; large ones are bulk like others. */
+static void test_a_large_local_reply(void **state)
+{
+    struct arena arena;
+    struct head *h;
+    struct stream *local;
+
+    UNUSED(state);
+    arena_init(&arena, &net_loop.pages, 1 << 20);
+    h = arena_zalloc(&arena, sizeof(*h));
+    assert_non_null(h);
+    h->response = true;
+    h->status = 200;
+    h->body = BODY_SIZED;
+    h->length = PERIOD;
+    local = stream_local_new(&arena, h, slice_of(pattern, PERIOD));
+    assert_non_null(local);
+    assert_int_equal(stream_recv_head(local, &arena, &h), IO_OK);
+    task.bulk = false;
+    assert_int_equal(pump_run(&pump, &net_loop, local, to), PUMP_MORE);
+    stream_release(&from);
+    from = local;
+    assert_int_equal(run(), PUMP_ENDED);
+    assert_int_equal(to_conn.out_n, PERIOD);
+    assert_memory_equal(to_conn.out, pattern, PERIOD);
+    pump_stop(&pump, &net_loop);
+    stream_release(&from);
+    arena_done(&arena);
 }
 
 static void test_pump_waits_for_room(void **state)
@@ -856,7 +1035,7 @@ static void test_copying_to_a_slow_reader(void **state)
             at += (size_t)n;
         }
         while (pump_run(&pump, &net_loop, from, slow) == PUMP_MORE)
-            ;
+            task.bulk = true;
         loop_turn(&net_loop, 0);
         most = max_size(most, net_loop.blocks.n_used);
     }
@@ -1104,6 +1283,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MEM(test_budget),
+        MEM(test_second_end_behind_a_sink_that_does_not_read),
+        MEM(test_a_large_local_reply),
         MEM(test_pump_waits_for_room),
         MEM(test_copying_to_a_slow_reader),
         MEM(test_pump_flushes_at_the_end),
@@ -1137,7 +1318,11 @@ int main(void)
         SMALL(test_stalls_again_and_again),
         SMALL(test_slow_reader_costs_a_tail),
         TCP(test_stop_gives_everything_back),
+        TCP(test_little_stands_in_a_pipe),
+        TCP(test_stalled_pipe_taken_back_and_resumed),
+        TCP(test_stalled_pipe_taken_back_and_stopped),
         TCP(test_complete_upload_holds_no_pipe),
+        TCP(test_complete_chunked_upload_holds_no_pipe),
         TCP(test_rst_of_the_client_met_by_splice),
         TCP(test_rst_of_the_origin_met_by_splice),
         TCP(test_rst_met_by_splice_into_the_sink),

@@ -97,7 +97,7 @@ static void test_exchange(void **state)
     worker.loop.now_ms = 100000;
     x->step = STEP_RELAY;
     x->tunnel = true;
-    memcpy(x->trail, (uint8_t[8]){0, 0, 0, STEP_POLICY, STEP_DIAL, STEP_SEND, STEP_REPLY, STEP_RELAY}, 8);
+    memcpy(x->trail, (uint8_t[10]){0, 0, 0, 0, STEP_POLICY, STEP_ROUTE, STEP_DIAL, STEP_SEND, STEP_REPLY, STEP_RELAY}, 10);
     x->rec.start_us = 40000000;
     x->rec.method = SLICE("CONNECT");
     x->rec.host = SLICE("example.com");
@@ -126,7 +126,7 @@ static void test_exchange(void **state)
     assert_int_equal(r->status, 200);
     assert_true(r->tunnel);
     assert_int_equal(r->step, STEP_RELAY);
-    assert_memory_equal(r->trail, x->trail, 8);
+    assert_memory_equal(r->trail, x->trail, 10);
     assert_int_equal(r->deadline_ms, 30000);
     assert_string_equal(r->method, "CONNECT");
     assert_string_equal(r->host, "example.com");
@@ -209,11 +209,128 @@ static void test_many(void **state)
     assert_int_equal(report.n, 0);
 }
 
+/* ---- sessions, for a dump ---- */
+
+static struct report_session shown[REPORT_SESSIONS];
+
+static struct session *crowd_add(unsigned n, enum session_state state, bool idle)
+{
+    struct session *s = calloc(n, sizeof(*s));
+
+    assert_non_null(s);
+    for (unsigned i = 0; i < n; i++) {
+        s[i].worker = &worker;
+        s[i].state = state;
+        s[i].idle = idle;
+        s[i].since_ms = i;
+        list_init(&s[i].task.link);
+        list_push(&worker.sessions, &s[i].link);
+        atomic_fetch_add(&worker.load, 1);
+    }
+    return s;
+}
+
+static void ask_sessions(void)
+{
+    report.s = shown;
+    report.cap_s = REPORT_SESSIONS;
+    report_fill(&worker, &report);
+}
+
+static void test_sessions(void **state)
+{
+    struct session *s = crowd_add(1, SESSION_SERVE, true);
+    struct xchg *x = xchg_add(1);
+    struct pipe pipe = {.bytes = 8};
+
+    UNUSED(state);
+    worker.loop.now_ms = 5000;
+    s->deadline_ms = 65000;
+    addr_v4(&s->client, (const uint8_t[4]){127, 0, 0, 1}, 77);
+    x->step = STEP_DIAL;
+    x->deadline_reason = END_CONNECT_TIMEOUT;
+    timer_set_at(&x->timer, 9000);
+    x->deadline_ms = 9000;
+    x->relay.up = (struct pump){.state = PUMP_RUN, .wants_tx = true, .pipe = &pipe};
+    ask_sessions();
+    assert_int_equal(report.n_s, 2);
+    assert_int_equal(report.looked, 2);
+    assert_int_equal(report.states[REPORT_IDLE], 1);
+    assert_int_equal(report.states[REPORT_STEP + STEP_DIAL], 1);
+    assert_int_equal(shown[0].state, REPORT_IDLE);
+    assert_int_equal(shown[0].age_ms, 5000);
+    assert_int_equal(shown[0].deadline_ms, 60000);
+    assert_true(addr_eq(&shown[0].x.client, &s->client));
+    assert_false(shown[0].client.there);
+    assert_int_equal(shown[1].state, REPORT_STEP + STEP_DIAL);
+    assert_int_equal(shown[1].x.id, 101);
+    assert_int_equal(shown[1].deadline_ms, 4000);
+    assert_int_equal(shown[1].deadline_reason, END_CONNECT_TIMEOUT);
+    assert_int_equal(shown[1].up.state, PUMP_RUN);
+    assert_true(shown[1].up.full);
+    assert_int_equal(shown[1].up.piped, 8);
+    assert_string_equal(report_state_name(shown[0].state), "idle");
+    assert_string_equal(report_state_name(shown[1].state), "dial");
+    timer_stop(&x->timer);
+    free(s);
+}
+
+/* Each state has its share, the oldest first; who is alone in a state is shown however many others there are. */
+static void test_share(void **state)
+{
+    struct session *greet = crowd_add(500, SESSION_GREET, false), *idle = crowd_add(90, SESSION_SERVE, true),
+                   *linger = crowd_add(1, SESSION_LINGER, false);
+
+    UNUSED(state);
+    worker.loop.now_ms = 1000;
+    ask_sessions();
+    assert_int_equal(report.n_s, REPORT_SESSIONS);
+    assert_int_equal(report.states[REPORT_GREET], 500);
+    assert_int_equal(shown[0].state, REPORT_GREET);
+    assert_int_equal(shown[0].age_ms, 1000);
+    assert_int_equal(shown[108].state, REPORT_GREET);
+    assert_int_equal(shown[108].age_ms, 1000 - 108);
+    assert_int_equal(shown[109].state, REPORT_IDLE);
+    assert_int_equal(shown[198].state, REPORT_IDLE);
+    assert_int_equal(shown[199].state, REPORT_LINGER);
+    free(greet);
+    free(idle);
+    free(linger);
+}
+
+/* The walk is bounded: the oldest and the youngest are looked at, and the counters tell how many there are. */
+static void test_crowd(void **state)
+{
+    struct session *old = crowd_add(REPORT_FRONT, SESSION_GREET, false), *middle = crowd_add(1000, SESSION_SERVE, true),
+                   *young = crowd_add(REPORT_BACK, SESSION_LINGER, false);
+
+    UNUSED(state);
+    ask_sessions();
+    assert_int_equal(report.looked, REPORT_FRONT + REPORT_BACK);
+    assert_int_equal(report.states[REPORT_GREET], REPORT_FRONT);
+    assert_int_equal(report.states[REPORT_IDLE], 0);
+    assert_int_equal(report.states[REPORT_LINGER], REPORT_BACK);
+    assert_int_equal(report.sessions, REPORT_FRONT + 1000 + REPORT_BACK);
+    assert_int_equal(report.n_s, REPORT_SESSIONS);
+    /* Without a gap nobody is looked at twice. */
+    for (unsigned i = 0; i < 1000; i++)
+        list_del(&middle[i].link);
+    list_del(&young[0].link);
+    ask_sessions();
+    assert_int_equal(report.looked, REPORT_FRONT + REPORT_BACK - 1);
+    free(old);
+    free(middle);
+    free(young);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_quiet), TEST(test_exchange), TEST(test_begun), TEST(test_late), TEST(test_cut), TEST(test_many),
+        cmocka_unit_test_setup_teardown(test_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_share, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_crowd, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

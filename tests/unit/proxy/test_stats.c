@@ -39,14 +39,14 @@ static void test_bounds(void **state)
     UNUSED(state);
     assert_int_equal(place_of(0), 0);
     for (unsigned i = 0; i < STATS_BOUNDS; i++) {
-        assert_true(i == 0 || stats_bounds_us[i] > stats_bounds_us[i - 1]);
-        assert_int_equal(place_of(stats_bounds_us[i] - 1), i);
-        assert_int_equal(place_of(stats_bounds_us[i]), i);
-        assert_int_equal(place_of(stats_bounds_us[i] + UINT64_C(1)), i + 1);
+        assert_true(i == 0 || stats_bounds_us[STATS_FIRST_BYTE][i] > stats_bounds_us[STATS_FIRST_BYTE][i - 1]);
+        assert_int_equal(place_of(stats_bounds_us[STATS_FIRST_BYTE][i] - 1), i);
+        assert_int_equal(place_of(stats_bounds_us[STATS_FIRST_BYTE][i]), i);
+        assert_int_equal(place_of(stats_bounds_us[STATS_FIRST_BYTE][i] + UINT64_C(1)), i + 1);
     }
     assert_int_equal(place_of(UINT64_MAX), STATS_BOUNDS);
-    assert_int_equal(stats_bounds_us[0], 5000);
-    assert_int_equal(stats_bounds_us[STATS_BOUNDS - 1], 60000000);
+    assert_int_equal(stats_bounds_us[STATS_FIRST_BYTE][0], 5000);
+    assert_int_equal(stats_bounds_us[STATS_FIRST_BYTE][STATS_BOUNDS - 1], 60000000);
 }
 
 static void test_sums(void **state)

@@ -74,6 +74,10 @@ static struct mux *fresh(unsigned i)
     return m;
 }
 
+/* Where connections come from, and where they may. */
+static struct addr source;
+static struct source_set sources;
+
 static int setup(void **state)
 {
     UNUSED(state);
@@ -81,6 +85,8 @@ static int setup(void **state)
     loop_turn(&net_loop, 0);
     for (unsigned i = 0; i < ARRAY_LEN(addrs); i++)
         addr_v4(&addrs[i], (const uint8_t[4]){192, 0, 2, (uint8_t)(i + 1)}, 80);
+    source = (struct addr){0};
+    sources = (struct source_set){0};
     pool = upstream_new(&net_loop);
     assert_non_null(pool);
     return 0;
@@ -101,13 +107,24 @@ static void give(unsigned i, const char *host, uint16_t port, const struct addr 
 {
     struct mux *m = fresh(i);
 
-    upstream_give(pool, &m, slice_str(host), port, a);
+    upstream_give(pool, &m, &(struct upstream_end){slice_str(host), port, *a, source});
     assert_null(m);
+}
+
+static struct mux *take_young(const char *host, uint16_t port, const struct addr *a, unsigned n, uint64_t idle_ms)
+{
+    struct upstream_want w = {slice_str(host), port, a, n, sources, idle_ms};
+    struct upstream_end end;
+    struct mux *m = upstream_take(pool, &w, &end);
+
+    if (m)
+        got = end.addr;
+    return m;
 }
 
 static struct mux *take(const char *host, uint16_t port, const struct addr *a, unsigned n)
 {
-    return upstream_take(pool, slice_str(host), port, a, n, UPSTREAM_IDLE_MS, &got);
+    return take_young(host, port, a, n, UPSTREAM_IDLE_MS);
 }
 
 /* Takes that one, and closes it. */
@@ -178,13 +195,38 @@ static void test_max_idle(void **state)
     UNUSED(state);
     give(0, "a.test", 80, &addrs[0]);
     net_later_ms(UPSTREAM_SURE_MS + 100);
-    assert_null(upstream_take(pool, SLICE("a.test"), 80, addrs, 3, UPSTREAM_SURE_MS, &got));
+    assert_null(take_young("a.test", 80, addrs, 3, UPSTREAM_SURE_MS));
     assert_false(idle[0].closed);
     give(1, "a.test", 80, &addrs[0]);
-    m = upstream_take(pool, SLICE("a.test"), 80, addrs, 3, UPSTREAM_SURE_MS, &got);
+    m = take_young("a.test", 80, addrs, 3, UPSTREAM_SURE_MS);
     assert_ptr_equal(m->conn, &idle[1].conn);
     mux_close(&m, false);
     expect(0, "a.test", 80, addrs, 3);
+}
+
+/* A connection goes on from where it may come from now, and from nowhere else. */
+static void test_sources(void **state)
+{
+    struct addr_range range, other;
+
+    UNUSED(state);
+    assert_int_equal(addr_range_parse(SLICE("127.0.0.0/30"), &range), 0);
+    assert_int_equal(addr_range_parse(SLICE("2001:db8::/64"), &other), 0);
+    give(0, "a.test", 80, &addrs[0]); /* of the kernel's choice */
+    sources = (struct source_set){&range, 1};
+    assert_null(take("a.test", 80, addrs, 3));
+    addr_v4(&source, (const uint8_t[4]){127, 0, 0, 2}, 0);
+    give(1, "a.test", 80, &addrs[0]);
+    sources = (struct source_set){&other, 1};
+    assert_null(take("a.test", 80, addrs, 3));
+    sources = (struct source_set){&range, 1};
+    expect(1, "a.test", 80, addrs, 3);
+    assert_null(take("a.test", 80, addrs, 3));
+    give(2, "a.test", 80, &addrs[0]);
+    sources = (struct source_set){0};
+    expect(0, "a.test", 80, addrs, 3);
+    assert_null(take("a.test", 80, addrs, 3));
+    assert_int_equal(upstream_count(pool), 1);
 }
 
 static void test_bound_of_a_key(void **state)
@@ -274,7 +316,7 @@ static void test_not_reusable(void **state)
 
     UNUSED(state);
     idle[0].conn.hup = true;
-    upstream_give(pool, &m, SLICE("a.test"), 80, &addrs[0]);
+    upstream_give(pool, &m, &(struct upstream_end){SLICE("a.test"), 80, addrs[0], source});
     assert_null(m);
     assert_true(idle[0].closed);
     assert_null(take("a.test", 80, addrs, 3));
@@ -311,7 +353,7 @@ static void test_the_hint(void **state)
         struct mux *m = fresh(0);
 
         m->keep_alive_s = rows[k].hint_s;
-        upstream_give(pool, &m, SLICE("a.test"), 80, &addrs[0]);
+        upstream_give(pool, &m, &(struct upstream_end){SLICE("a.test"), 80, addrs[0], source});
         if (!rows[k].keeps_ms) {
             assert_true(idle[0].closed);
             continue;
@@ -334,7 +376,7 @@ static void test_expiry_out_of_order(void **state)
     give(0, "a.test", 80, &addrs[0]);
     m = fresh(1);
     m->keep_alive_s = 3;
-    upstream_give(pool, &m, SLICE("b.test"), 80, &addrs[0]);
+    upstream_give(pool, &m, &(struct upstream_end){SLICE("b.test"), 80, addrs[0], source});
     net_later_ms(2500);
     assert_true(idle[1].closed);
     assert_false(idle[0].closed);
@@ -372,7 +414,7 @@ static void test_every_allocation_fails(void **state)
             .conn = {.magic = CONN_MAGIC, .ops = &idle_ops, .loop = &net_loop, .ready = CONN_TX}};
         m = mux_client_new(&idle[0].conn, &limits);
         if (m) {
-            upstream_give(u, &m, SLICE("a.test"), 80, &addrs[0]);
+            upstream_give(u, &m, &(struct upstream_end){SLICE("a.test"), 80, addrs[0], source});
             /* Kept or closed, but never left behind. */
             assert_null(m);
             assert_int_equal(idle[0].closed, memfail_hit());
@@ -393,6 +435,7 @@ int main(void)
         TEST(test_the_key),
         TEST(test_the_address),
         TEST(test_max_idle),
+        TEST(test_sources),
         TEST(test_bound_of_a_key),
         TEST(test_bound_of_all),
         TEST(test_what_arrives_closes),

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* route: the walk over the entries of `upstream`. Called once a request, by the step of that name.
+ */
+#include "policy/route.h"
+
+#include <stddef.h>
+
+static bool route_holds(const struct route *r, const struct match_facts *f)
+{
+    for (unsigned i = 0; i < r->n_where; i++)
+        if (matcher_holds(&r->where[i], f))
+            return true;
+    return r->n_where == 0;
+}
+
+const struct route *route_find(const struct route *v, unsigned n, const struct match_facts *f)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (route_holds(&v[i], f))
+            return &v[i];
+    return NULL;
+}
