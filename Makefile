@@ -3,6 +3,8 @@
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 BENCH ?= --secs 2 --reps 3
+MINUTES ?= 5
+SOAK ?=
 
 all: build/build.ninja
 	ninja -C build
@@ -29,6 +31,13 @@ fuzz:
 bench: all
 	@tools/install-deps bench
 	bench/run $(BENCH)
+# exit status 0 only if all holds; the report is in build/soak.md, too
+soak: all
+	bench/soak --minutes $(MINUTES) --report build/soak.md $(SOAK)
+# how connections end through ginnel and its peers: the tables of doc/exactness.md
+exact: all
+	@tools/install-deps bench
+	bench/exact
 # the Debian package of HEAD, in build-deb/; then its life in clean roots, under systemd, and the container (as root, minutes)
 deb:
 	@tools/install-deps deb
@@ -45,4 +54,4 @@ lint:
 	tools/check floors rooms clang
 clean:
 	rm -rf build build-*
-.PHONY: all run check install asan tsan fuzz bench deb check-deb format lint clean
+.PHONY: all run check install asan tsan fuzz bench soak exact deb check-deb format lint clean

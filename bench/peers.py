@@ -7,6 +7,7 @@ usage: peers.py [--secs S] [--reps N] [--modes a,b] NAME PORT 'COMMAND' [NAME PO
 Prints one Markdown table of medians: cpu seconds of the proxy per GB, cpu us per operation, rate, p50.
 """
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -44,6 +45,8 @@ def cost_key(mode):
 class Bench:
     """Load and origin, compiled, and the results so far: (name, mode) -> a dict a repetition."""
 
+    ORIGIN = ORIGIN
+
     def __init__(self, secs="2", modes="all", cores="0"):
         self.secs, self.cores = secs, cores
         self.modes = {k: v for k, v in MODES.items() if modes == "all" or k in modes.split(",")}
@@ -58,6 +61,9 @@ class Bench:
             ["taskset", "-c", "1", f"{self.bin}/origin", ORIGIN], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(0.4)
+        if self.origin.poll() is not None:
+            shutil.rmtree(self.bin, ignore_errors=True)
+            sys.exit(f"the origin cannot listen on {ORIGIN} and the next ports: another program does")
         return self
 
     def __exit__(self, *_):
@@ -72,36 +78,58 @@ class Bench:
                 print(f"round {rep + 1} of {reps}: {name}", file=sys.stderr, flush=True)
                 self.measure(name, port, command)
 
-    def measure(self, name, port, command):
+    @contextlib.contextmanager
+    def proxy(self, name, command, cores=None):
+        """The proxy, running and pinned; it and its children are ended at the end."""
         with open(f"{self.bin}/{name}.log", "ab") as log:
             proxy = subprocess.Popen(
-                ["taskset", "-c", self.cores] + shlex.split(command), stdout=log, stderr=log, start_new_session=True
+                ["taskset", "-c", cores or self.cores] + shlex.split(command),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         time.sleep(1.5)
         if proxy.poll() is not None:
             with open(f"{self.bin}/{name}.log", errors="replace") as log:
                 print(f"{name} ended at once: {log.read()[-500:]}", file=sys.stderr)
-        direct = ["-D", "-o", port] if name.endswith("@direct") else ["-p", port, "-o", ORIGIN]
         try:
-            for mode, args in self.modes.items():
-                self.results.setdefault((name, mode), []).append(self.load(args.split() + direct, proxy.pid))
+            yield proxy
         finally:
             for sig in signal.SIGTERM, signal.SIGKILL:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(proxy.pid, sig)
-                except ProcessLookupError:
-                    break
-                time.sleep(0.7)
+                    self.wait_gone(proxy)
             proxy.wait()
 
-    def load(self, args, pid):
-        ran = subprocess.run(
-            ["timeout", "70", "taskset", "-c", "1", f"{self.bin}/lg"] + args + ["-t", self.secs, "-P", str(pid)],
-            capture_output=True,
+    @staticmethod
+    def wait_gone(proxy):
+        """Returns when nobody of its group is left, or after 0.7 s; ends with ProcessLookupError in the former case."""
+        for _ in range(14):
+            proxy.poll()
+            os.killpg(proxy.pid, 0)
+            time.sleep(0.05)
+
+    def measure(self, name, port, command):
+        direct = ["-D", "-o", port] if name.endswith("@direct") else ["-p", port, "-o", ORIGIN]
+        with self.proxy(name, command) as proxy:
+            for mode, args in self.modes.items():
+                ended = proxy.poll() is not None  # whoever answers at its port then is somebody else
+                found = {"bad": "it has ended"} if ended else self.load(args.split() + direct, proxy.pid)
+                self.results.setdefault((name, mode), []).append(found)
+
+    def start_load(self, args, pid, seconds=None, cores="1"):
+        argv = ["timeout", "70", "taskset", "-c", cores, f"{self.bin}/lg"] + args
+        return subprocess.Popen(
+            argv + ["-t", str(seconds or self.secs), "-P", str(pid)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        values = dict(re.findall(r"(\w+)=(\S+)", ran.stdout))
-        if not values or ran.returncode:
+
+    def load(self, args, pid):
+        load = self.start_load(args, pid)
+        values = dict(re.findall(r"(\w+)=(\S+)", load.communicate()[0]))
+        if not values or load.returncode:
             values["bad"] = f"{values.get('done', 0)} done, {values.get('errs', '?')} errors"
         return values
 
