@@ -10,15 +10,16 @@ from .clock import SLOW, Deadline, eventually, scaled
 from .dns import NXDOMAIN, REFUSED, SERVFAIL, DnsServer
 from .ginnel import Ginnel, binary, run_ginnel, wait_ready
 from .message import Malformed, Request, Response
-from .net import BlackHole, NetNs, free_port, have_ipv6
+from .neighbours import Neighbours
+from .net import BlackHole, NetNs, free_port, have_ipv6, held
 from .origin import HttpOrigin, Origin
 from .peer import FIN, OPEN, RST, Client, Peer, Truncated, UnixClient
 from .proxy_status import parse_proxy_status
 
 __all__ = [
     "FIN", "NXDOMAIN", "OPEN", "REFUSED", "RST", "SERVFAIL", "SLOW",
-    "BlackHole", "Client", "Deadline", "DnsServer", "Ginnel", "HttpOrigin", "Malformed", "NetNs", "Origin", "Peer",
+    "BlackHole", "Client", "Deadline", "DnsServer", "Ginnel", "HttpOrigin", "Malformed", "Neighbours", "NetNs", "Origin", "Peer",
     "Request", "Response", "Truncated", "UnixClient",
-    "binary", "chunk", "chunked", "eventually", "free_port", "have_ipv6", "parse_proxy_status", "request",
+    "binary", "chunk", "chunked", "eventually", "free_port", "have_ipv6", "held", "parse_proxy_status", "request",
     "response", "run_ginnel", "scaled", "wait_ready",
 ]

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Starts the program under test, talks to its process, reads its logs, and at the end makes sure that it was well."""
 
+import contextlib
 import copy
+import fcntl
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -77,9 +80,10 @@ def wait_ready(process, stderr_path, within=10):
 
 class Ginnel:
     """A running ginnel with a temporary directory of its own. `config` is merged into DEFAULTS (None removes a key), or is the
-    text of the file, or False for no file at all. `wrap` is put before the command, e.g. prlimit and its options."""
+    text of the file, or False for no file at all. `wrap` is put before the command, e.g. prlimit and its options. With
+    `unprivileged` root starts it as nobody, from a copy that nobody can read: root has no limit on pipes."""
 
-    def __init__(self, config=None, args=(), env=None, wrap=(), pass_fds=(), tracked=True):
+    def __init__(self, config=None, args=(), env=None, wrap=(), pass_fds=(), tracked=True, unprivileged=False):
         self._tmp = tempfile.TemporaryDirectory(prefix="ginnel-test-")
         self.dir = pathlib.Path(self._tmp.name)
         self.access_path = self.dir / "access.log"
@@ -88,7 +92,7 @@ class Ginnel:
         self.config_path = self.dir / "ginnel.yaml"
         self.control_path = self.dir / "control.sock"
         self.killed = False
-        argv = [*wrap, binary(), *self._config_args(config), *args]
+        argv = [*wrap, *(self._as_nobody() if unprivileged and os.getuid() == 0 else [binary()]), *self._config_args(config), *args]
         with open(self.stderr_path, "wb") as err, open(self.stdout_path, "wb") as out:
             self.process = subprocess.Popen(argv, cwd=self.dir, env=environment(self.dir, **(env or {})),
                                             stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=pass_fds)
@@ -103,6 +107,11 @@ class Ginnel:
         self.unix_listeners = LISTENING_UNIX.findall(log)
         assert self.listeners or self.unix_listeners, f"no listener in the log:\n{log}"
         self.host, self.port = self.listeners[0] if self.listeners else (None, None)
+
+    def _as_nobody(self):
+        copied = shutil.copy(binary(), self.dir / "ginnel")
+        shutil.chown(self.dir, "nobody", "nogroup")
+        return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", copied]
 
     def _config_args(self, config):
         if config is False:
@@ -222,6 +231,25 @@ class Ginnel:
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
 
+    def pss(self):
+        """Bytes of memory that are its own, a part of what it shares included."""
+        rollup = pathlib.Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M).group(1)) * 1024
+
+    def pipes(self):
+        """The sizes of the pipes it has open."""
+        sizes = {}
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            path = f"/proc/{self.pid}/fd/{fd}"
+            with contextlib.suppress(OSError):  # closed meanwhile
+                name = os.readlink(path)
+                if not name.startswith("pipe:") or name in sizes:
+                    continue
+                pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+                sizes[name] = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+                os.close(pipe)
+        return list(sizes.values())
+
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -251,8 +279,9 @@ class Ginnel:
             self.process.wait()
 
     def check_log(self):
-        """No sanitizer report, no failed check."""
+        """No sanitizer report, no failed check, no wake-up that the sweep had to make up for."""
         text = self.stderr()
+        assert "a wake-up was lost" not in text, f"ginnel's log has a lost wake-up:\n{text[-6000:]}"
         assert not SANITIZER.search(text), f"ginnel's log has a report:\n{text[-6000:]}"
 
     def stop(self):

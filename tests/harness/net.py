@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import re
 import select
 import socket
 import subprocess
@@ -27,6 +28,13 @@ def have_ipv6():
         return True
     except OSError:
         return False
+
+
+def held(port):
+    """The local ports of the connections to that port which some process still has; not those that only the kernel remembers."""
+    with open("/proc/net/tcp", "rb") as table:
+        lines = re.findall(rb":([0-9A-F]{4}) [0-9A-F]{8}:%04X [0-9A-F]{2} \S+ \S+ \S+ +\d+ +\d+ (\d+) " % port, table.read())
+    return [int(local, 16) for local, inode in lines if inode != b"0"]
 
 
 class BlackHole:

@@ -88,6 +88,7 @@ class Origin:
 
     def _keep(self, sock):
         conn = Peer(sock, scope.ORIGIN)
+        conn.source = _host_of(sock)
         self.conns.append(conn)
         return conn
 
@@ -112,6 +113,14 @@ class Origin:
                 self.complaints.append(complaint)
         finally:
             conn.close()
+
+
+def _host_of(sock):
+    """Whom it came from; None when that one has left again."""
+    try:
+        return sock.getpeername()[0]
+    except OSError:
+        return None
 
 
 class HttpOrigin(Origin):

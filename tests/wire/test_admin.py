@@ -248,7 +248,7 @@ def test_status_for_people(run, origin):
     assert str(proxy.dir / "ginnel.yaml") in text
     assert proxy.addr in text and str(path) in text
     assert f"CONNECT {origin.authority}" in text
-    assert "head policy resolve policy dial send reply relay" in text
+    assert "head policy resolve policy route dial send reply relay" in text
     assert all(len(line) <= 120 for line in text.splitlines()), text
     tunnel.close()
 
@@ -304,6 +304,21 @@ def test_status_shows_as_many_as_are_asked_for(run, origin):
 
     eventually(lambda: shown("&exchanges=10000") == 30, what="30 tunnels")
     assert (shown(""), shown("&exchanges=3"), shown("&exchanges=0")) == (20, 3, 0)
+    for tunnel in tunnels:
+        tunnel.close()
+
+
+def test_large_pages(run, origin):
+    """More than is read at once: it is sent in several runs, beside traffic"""
+    proxy, path = run({"workers": 1})
+    tunnels = [proxy.client().connect(origin.authority) for _ in range(100)]
+
+    def page():
+        body = Control(path).ask("GET", "/status?json&exchanges=10000").body
+        return body if len(json.loads(body)["exchanges"]) == 100 else None
+
+    assert len(eventually(page, what="100 tunnels")) > 20000
+    assert Control(path).ask("GET", "/status?exchanges=100").status == 200
     for tunnel in tunnels:
         tunnel.close()
 

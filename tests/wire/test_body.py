@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import random
 import time
 
 import pytest
@@ -180,6 +181,44 @@ def test_large_upload(client, web, fields):
     assert client.recv_response(within=20).status == 200
     sender.join()
     assert web.requests[0].body == data
+
+
+def odd_chunks(data, seed):
+    """Pieces of all sizes: some are worth a splice, some end where a read ends"""
+    dice, at, out = random.Random(seed), 0, []
+    while at < len(data):
+        size = dice.choice((1, 100, 16384 - 8, 16384, 16384 + 1, 40000, 65536, 262144, 262145, 700001)) + dice.randrange(3)
+        out.append(chunk(data[at:at + size]))
+        at += size
+    return b"".join(out) + b"0\r\nX-Sum: 1\r\n\r\n"
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+def test_large_pieces_to_a_reader_that_pauses(client, web, framing, version):
+    """Spliced where the pieces are large enough; each byte in its place, whatever the framing on either side"""
+    data = random.Random(4).randbytes(9 << 20)
+    web.reply = b"HTTP/1.1 200 OK\r\n\r\n" + data
+    if framing == "chunked":
+        web.reply = response(200, "Transfer-Encoding: chunked", body=odd_chunks(data, 5))
+    web.keep = framing != "close"
+    client.send(request("GET", web.url("/"), version=version))
+    time.sleep(0.3)
+    reply = client.recv_response(within=20)
+    assert reply.body == data
+    assert reply.framing_for("GET") == ("chunked" if version == "1.1" else "close")
+
+
+@pytest.mark.workers
+def test_large_chunks_of_an_upload(client, web):
+    data = random.Random(6).randbytes(9 << 20)
+    sender = client.send_in_background(request("PUT", web.url("/"), "Transfer-Encoding: chunked", body=odd_chunks(data, 7)))
+    assert client.recv_response(within=20).status == 200
+    sender.join()
+    assert web.requests[0].body == data
+    # The connection to the origin is still in step.
+    assert client.ask(request("GET", web.url("/after"))).status == 200
 
 
 def test_slow_reader_costs_bounded_memory(start, origin):
