@@ -23,6 +23,7 @@ enum {
     LOOP_KEEP = 128,   /* free blocks and pages kept */
     LOOP_INBOX = 4096, /* messages waiting */
     LOOP_FULL_WAITS = 64,
+    LINUX_LATE_MS = 250, /* no turn takes that long */
     LINUX_SLEPT_US = 5, /* a wait that found something at once is shorter */
     WATCH_TAG = 1, /* low bit of the epoll cookie: a watch, not a conn */
 };
@@ -172,6 +173,7 @@ static uint64_t linux_wall_ms(struct loop *loop)
 static int linux_wait(struct loop *loop, int timeout_ms)
 {
     struct epoll_event ev[LOOP_EVENTS];
+    uint64_t turn_us = loop->now_us;
     uint64_t before_us = timeout_ms ? linux_now_us(loop) : 0;
     int n = epoll_wait(loop->epfd, ev, LOOP_EVENTS, timeout_ms);
     int error;
@@ -184,6 +186,10 @@ static int linux_wait(struct loop *loop, int timeout_ms)
 
     /* It may have been a long sleep: a deadline set by what follows counts from now. */
     loop_awake(loop, timeout_ms && linux_now_us(loop) - before_us > LINUX_SLEPT_US);
+    /* Much longer than it wanted to wait: the process was stopped, perhaps between being told and looking at the clock, and what
+     * came meanwhile is not in what it was told. Not twice in a row: there are loops with long turns. */
+    loop->look_again = !loop->look_again && timeout_ms >= 0 &&
+                       loop->now_us - turn_us > ((uint64_t)timeout_ms + LINUX_LATE_MS) * 1000;
     if (n < 0)
         return error == EINTR ? 0 : -error;
     for (int i = 0; i < n; i++) {
@@ -324,7 +330,7 @@ static int loop_timeout(const struct loop *loop, int max_wait_ms)
     uint64_t next, wait;
 
     if (!list_empty(&loop->small) || !list_empty(&loop->bulk) || !list_empty(&loop->flush) ||
-        !list_empty(&loop->grave) || loop->inbox_more || loop->full_waits)
+        !list_empty(&loop->grave) || loop->inbox_more || loop->full_waits || loop->look_again)
         return 0;
     next = wheel_next(&loop->wheel);
     if (next == UINT64_MAX)
@@ -345,8 +351,8 @@ void loop_turn(struct loop *loop, int max_wait_ms)
         log_limited(LOG_ERROR, 1, "waiting for events: %s", err_text(r));
     atomic_store_explicit(&loop->busy_since_us, loop->now_us, memory_order_relaxed);
     loop_inbox(loop);
-    /* Nobody is late before all that is ready has been told; but where there is always more, time passes all the same. */
-    if (loop->full_waits % LOOP_FULL_WAITS == 0)
+    /* Nobody is called late before all that is ready has been told; but where there is always more, time passes all the same. */
+    if (!loop->look_again && loop->full_waits % LOOP_FULL_WAITS == 0)
         loop_timers(loop);
     loop_run_small(loop);
     loop_run_bulk(loop);

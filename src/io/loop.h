@@ -112,6 +112,7 @@ struct loop {
     struct watch wake_watch;
     struct ring_ptr inbox;
     bool inbox_more; /* the last turn left messages */
+    bool look_again; /* the timers are late, and wait until the next wait has told what is ready */
     unsigned full_waits; /* waits in a row that told of as much as one can: there may be more */
     struct objcache blocks; /* 16 KB: buffers */
     struct objcache pages;  /* 4 KB: arenas */
