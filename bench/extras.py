@@ -10,8 +10,10 @@ import subprocess
 import sys
 import urllib.request
 
-PORT, JSON_PORT, ADMIN_PORT = 18150, 18151, 18152
-DELAY_GOAL_US, JSON_GOAL, WORKERS_GOAL = 300, 1.08, 1.9
+HERE = pathlib.Path(__file__).resolve().parent
+PORT, JSON_PORT, ADMIN_PORT, POLICY_PORT, SQUID_PORT, SQUID_POLICY_PORT = 18150, 18151, 18152, 18153, 18130, 18132
+DELAY_GOAL_US, JSON_GOAL, WORKERS_GOAL, POLICY_GOAL, SHAPED_GOAL, FAIR_GOAL = 300, 1.08, 1.9, 1.05, 1.2, 0.8
+CREDENTIALS = "YmVuY2g6YmVuY2g="  # bench:bench
 TOLERANCE = 1.05
 BUCKET = re.compile(r'^(\w+)_bucket\{le="([^"]+)"\} (\S+)$', re.M)
 
@@ -124,37 +126,113 @@ def workers_on(bench, reps, command, cores, others):
     return f"{two / one:.2f} ({one:.0f}/s, then {two:.0f}/s)", f"{WORKERS_GOAL}: {yes(two / one >= WORKERS_GOAL / TOLERANCE)}"
 
 
-# --- what the log costs ---
+# --- what something costs: two of one program, with it and without it, by turns ---
+
+
+def pairs(bench, without, with_it, rounds, key="cpu_us_per_op", after=lambda: None):
+    """without, with_it: (process, arguments of lg). The costs of each turn: the median of what a turn of one costs to the turn of the
+    other before it, since this is less than what separates two minutes of a machine. ValueError: a load failed."""
+    found = []
+    for _ in range(rounds):
+        pair = []
+        for proxy, args in without, with_it:
+            values = bench.load(args, proxy.pid)
+            if "bad" in values:
+                raise ValueError(values["bad"])
+            pair.append(float(values[key]))
+        found.append(pair)
+        after()
+    return found
+
+
+def more_cells(found, goal, unit="us", beside=""):
+    """The cells of `goal` times as much as without."""
+    ratio = statistics.median(on / off for off, on in found)
+    off, on = (statistics.median(side) for side in zip(*found))
+    figure = f"{(ratio - 1) * 100:+.1f} % ({off:.3g} {unit}, and {on:.3g} {unit}{beside})"
+    return figure, f"+{(goal - 1) * 100:.0f} %: {yes(ratio <= goal * TOLERANCE)}"
+
+
+def fwd32(bench, port, *more):
+    return ["fwd", "-c", "32", "-s", "1024", "-p", str(port), "-o", bench.ORIGIN, *more]
 
 
 def json_log(bench, reps, command):
-    """bench/json.yaml beside bench/bench.yaml, both running, by turns: the median of what a turn of one costs to the turn before it
-    of the other, since this is less than what separates two minutes of a machine."""
+    """bench/json.yaml beside bench/bench.yaml."""
     log = pathlib.Path(bench.bin, "access.json")
     log.touch()
     log.chmod(0o666)
-    here = pathlib.Path(__file__).resolve().parent
     logged = pathlib.Path(bench.bin, "json.yaml")
-    logged.write_text(re.sub(r"access: \S+?\}", f"access: {log}}}", (here / "json.yaml").read_text()), encoding="utf-8")
+    logged.write_text(re.sub(r"access: \S+?\}", f"access: {log}}}", (HERE / "json.yaml").read_text()), encoding="utf-8")
     plain = config(bench, "plain.yaml", listen=f"127.0.0.1:{PORT}")
-    pairs = []
     with running(bench, command(plain)) as off, running(bench, command(logged)) as on:
-        for _ in range(4 * reps + 1):
-            pair = []
-            for port, proxy in (PORT, off), (JSON_PORT, on):
-                found = bench.load(["fwd", "-c", "32", "-s", "1024", "-p", str(port), "-o", bench.ORIGIN], proxy.pid)
-                if "bad" in found:
-                    return f"fails: {found['bad']}", f"+{(JSON_GOAL - 1) * 100:.0f} %: no"
-                pair.append(float(found["cpu_us_per_op"]))
-            pairs.append(pair)
-            log.write_bytes(b"")
-    ratio = statistics.median(on / off for off, on in pairs)
-    off, on = (statistics.median(side) for side in zip(*pairs))
-    more = f"{(ratio - 1) * 100:+.1f} % ({off:.1f} us, and {on:.1f} us)"
-    return more, f"+{(JSON_GOAL - 1) * 100:.0f} %: {yes(ratio <= JSON_GOAL * TOLERANCE)}"
+        found = pairs(bench, (off, fwd32(bench, PORT)), (on, fwd32(bench, JSON_PORT)), 4 * reps + 1, after=lambda: log.write_bytes(b""))
+    return more_cells(found, JSON_GOAL)
 
 
-ROWS = {"p99": p99, "workers": workers, "json": json_log}
+def policy_files(bench):
+    """The users and the names that bench/policy.yaml and squid's file speak of. The hash is as cheap as one may be: it is asked once."""
+    secret = subprocess.run(["openssl", "passwd", "-6", "-salt", "bench", "bench"], check=True, capture_output=True, text=True).stdout
+    for name, text in {
+        "policy.htpasswd": f"bench:{secret}",
+        "policy-names.txt": "".join(f"host{i}.blocked.example\n" for i in range(1000)),
+        "policy.yaml": (HERE / "policy.yaml").read_text(),
+        "squid-policy.conf": (HERE / "peers" / "squid-policy.conf").read_text(),
+    }.items():
+        path = pathlib.Path(bench.bin, name)
+        path.write_text(text.replace("policy.htpasswd", f"{bench.bin}/policy.htpasswd").replace('"policy-names.txt"', f'"{bench.bin}/policy-names.txt"')
+                        .replace(f"./{bench.bin}", bench.bin), encoding="utf-8")
+        path.chmod(0o644)
+
+
+def squid_policy(bench, rounds):
+    """What the same costs squid. A machine without squid has no such figure."""
+    plain, full = (f"squid -N -f {path}" for path in (HERE / "peers" / "squid.conf", f"{bench.bin}/squid-policy.conf"))
+    with bench.proxy("squid", plain) as off, bench.proxy("squid-policy", full) as on:
+        if off.poll() is not None or on.poll() is not None:
+            return "; squid does not run here"
+        try:
+            found = pairs(bench, (off, fwd32(bench, SQUID_PORT)), (on, fwd32(bench, SQUID_POLICY_PORT, "-A", CREDENTIALS)), rounds)
+        except ValueError as error:
+            return f"; squid fails: {error}"
+    return f"; squid {more_cells(found, 1)[0]}"
+
+
+def policy(bench, reps, command):
+    """bench/policy.yaml (rules, guard, a limit, names and passwords) beside bench/bench.yaml, and squid with the same beside squid."""
+    policy_files(bench)
+    plain = config(bench, "plain.yaml", listen=f"127.0.0.1:{PORT}")
+    with running(bench, command(plain)) as off, running(bench, command(f"{bench.bin}/policy.yaml")) as on:
+        found = pairs(bench, (off, fwd32(bench, PORT)), (on, fwd32(bench, POLICY_PORT, "-A", CREDENTIALS)), 4 * reps + 1)
+    figure, goal = more_cells(found, POLICY_GOAL)
+    return figure + squid_policy(bench, reps), goal
+
+
+def shaped(bench, reps, command):
+    """A tunnel under a bandwidth that it does not reach, beside one that has none."""
+    plain = config(bench, "plain.yaml", listen=f"127.0.0.1:{PORT}")
+    limited = config(bench, "shaped.yaml", listen=f"127.0.0.1:{POLICY_PORT}", limits="[{bandwidth: 20GB/s}]")
+    with running(bench, command(plain)) as off, running(bench, command(limited)) as on:
+        args = ["down", "-c", "8", "-o", bench.ORIGIN, "-p"]
+        found = pairs(bench, (off, args + [str(PORT)]), (on, args + [str(POLICY_PORT)]), 2 * reps + 1, key="cpu_s_per_GB")
+    return more_cells(found, SHAPED_GOAL, unit="s/GB")
+
+
+def fair(bench, reps, command):
+    """64 tunnels under one bandwidth of 20 MB/s, for five seconds: what the slowest gets of what the fastest does, and all of what they may."""
+    limited = config(bench, "fair.yaml", listen=f"127.0.0.1:{POLICY_PORT}", workers=2, limits="[{bandwidth: 20MB/s}]")
+    found = []
+    for _ in range(min(reps, 3)):
+        with running(bench, command(limited)) as proxy:
+            load = bench.start_load(["down", "-c", "64", "-o", bench.ORIGIN, "-p", str(POLICY_PORT)], proxy.pid, seconds=5)
+            values = dict(re.findall(r"(\w+)=(\S+)", load.communicate()[0]))
+            found.append((float(values["fair"]), float(values["GBps"]) * 1e9 / (20 << 20)))
+    share, total = (statistics.median(side) for side in zip(*found))
+    return (f"slowest/fastest {share:.2f}, total {total:.3f} of the rate",
+            f"{FAIR_GOAL}, within 5 %: {yes(share >= FAIR_GOAL and abs(total - 1) <= 0.05)}")
+
+
+ROWS = {"p99": p99, "workers": workers, "json": json_log, "policy": policy, "shaped": shaped, "fair": fair}
 
 
 def measure(bench, names, reps, command):

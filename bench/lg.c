@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* lg: load for a forward proxy, one epoll thread.
- * usage: lg MODE -p PROXYPORT -o ORIGINBASE [-c CONNS] [-t SECS] [-s SIZE] [-P PROXYPID] [-D]
+ * usage: lg MODE -p PROXYPORT -o ORIGINBASE [-c CONNS] [-t SECS] [-s SIZE] [-P PROXYPID] [-D] [-A CREDENTIALS]
  *   MODE down   CONNECT tunnels to the source; count bytes received
  *        up     CONNECT tunnels to the sink; push bytes
  *        cps    CONNECT to echo, 1-byte ping, pong, close; repeat
@@ -9,6 +9,7 @@
  *        fwdc   the same, a new connection for each
  *        idle   open CONNS tunnels, ping once, hold for SECS
  *   -D  go direct: no proxy (the floor).
+ *   -A  send `Proxy-Authorization: Basic CREDENTIALS`.
  * Prints one line: key=value ...; with -P also the cpu seconds and rss of that process group. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -36,6 +37,7 @@ struct conn {
     unsigned len;
     long long need;
     double t0;
+    long long got; /* down: bytes */
     char buf[8192];
 };
 
@@ -43,6 +45,7 @@ static int mode, pport, obase, nconn = 16, direct, memfd;
 static double secs = 5;
 static size_t size = 64;
 static int ppid_;
+static char auth[128];
 static int ep;
 static long long bytes, done, errs, established;
 static double *lat;
@@ -347,6 +350,7 @@ static void on(struct conn *c, unsigned ev)
                     return;
                 }
                 bytes += n;
+                c->got += n;
             }
             {
                 struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
@@ -438,7 +442,7 @@ int main(int argc, char **argv)
         return 2;
     int o;
     optind = 2;
-    while ((o = getopt(argc, argv, "p:o:c:t:s:P:D")) > 0)
+    while ((o = getopt(argc, argv, "p:o:c:t:s:P:DA:")) > 0)
         switch (o) {
         case 'p':
             pport = atoi(optarg);
@@ -461,6 +465,9 @@ int main(int argc, char **argv)
         case 'D':
             direct = 1;
             break;
+        case 'A':
+            snprintf(auth, sizeof(auth), "Proxy-Authorization: Basic %s\r\n", optarg);
+            break;
         default:
             return 2;
         }
@@ -480,13 +487,13 @@ int main(int argc, char **argv)
                                 : snprintf(req, 512,
                                            "GET http://127.0.0.%d:%d/%zu HTTP/1.1\r\nHost: "
                                            "127.0.0.%d:%d\r\nUser-Agent: lg\r\nAccept: "
-                                           "*/*\r\nProxy-Connection: keep-alive\r\n\r\n",
-                                           d, op, size, d, op);
+                                           "*/*\r\nProxy-Connection: keep-alive\r\n%s\r\n",
+                                           d, op, size, d, op, auth);
         else
             reqlens[h] = snprintf(
                 req, 512,
-                "CONNECT 127.0.0.%d:%d HTTP/1.1\r\nHost: 127.0.0.%d:%d\r\nUser-Agent: lg\r\n\r\n",
-                d, op, d, op);
+                "CONNECT 127.0.0.%d:%d HTTP/1.1\r\nHost: 127.0.0.%d:%d\r\nUser-Agent: lg\r\n%s\r\n",
+                d, op, d, op, auth);
     }
     memfd = memfd_create("src", 0);
     if (ftruncate(memfd, 64u << 20))
@@ -541,6 +548,14 @@ int main(int argc, char **argv)
     qsort(lat, nlat, sizeof *lat, cmp);
     printf("mode=%s conns=%d secs=%.2f done=%lld errs=%lld rate=%.0f/s GBps=%.3f", names[mode],
            nconn, dt, done, errs, done / dt, bytes / dt / 1e9);
+    if (mode == DOWN) {
+        long long least = cs[0].got, most = least;
+        for (int i = 1; i < opened; i++) {
+            least = cs[i].got < least ? cs[i].got : least;
+            most = cs[i].got > most ? cs[i].got : most;
+        }
+        printf(" fair=%.3f", most ? (double)least / most : 0);
+    }
     if (nlat)
         printf(" p50us=%.0f p99us=%.0f p999us=%.0f", lat[nlat / 2] * 1e6,
                lat[(size_t)(nlat * .99)] * 1e6, lat[(size_t)(nlat * .999)] * 1e6);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* policy: what a decision costs, alone: CPU nanoseconds for a thousand ranges (U7: a microsecond at
- * most), for a million ranges and for a million names, with the time and memory of building them.
+ * most), for a million ranges and for a million names, with the time and memory of building them; for whole walks over rules: ten and fifty of the usual
+ * kind, a thousand of one host each, and lists of a million names and ten thousand ranges among them; for the guard and for expressions.
  * usage: bench-policy [RANGES [NAMES]]   (not with sanitizers: they hide what memory is in use)
  * Prints a line a measurement: key=value ... The best of some rounds counts, for the machine may do
  * other things. */
@@ -114,11 +115,8 @@ static struct counted judge_all(const struct policy *p, const struct addr *asked
         double ns;
 
         c.yes = 0;
-        for (unsigned i = 0; i < ASKED; i++) {
-            struct facts f = {.client = &asked[i]};
-
-            c.yes += policy_judge(p, &f, 0).kind != VERDICT_DENY;
-        }
+        for (unsigned i = 0; i < ASKED; i++)
+            c.yes += policy_admits(p, POLICY_CLIENTS_ALL, &asked[i]);
         ns = (double)(now_ns() - began) / ASKED;
         if (ns < c.ns)
             c.ns = ns;
@@ -241,6 +239,203 @@ static void bench_names(size_t n, unsigned every)
     hosts_free(h);
 }
 
+/* ---- whole walks ---- */
+
+enum { RULES_MAX = 2000, HOST_ROOM = 64, REQUESTS = 1 << 10 };
+
+/* Rules, each with matchers of its own, as the configuration makes them. */
+struct rule_set {
+    struct policy p;
+    struct rule rules[RULES_MAX];
+    struct matcher where[RULES_MAX], with[RULES_MAX];
+    struct matcher_ports usual[2];
+};
+
+static void add_rule(struct rule_set *s, enum rule_kind kind)
+{
+    unsigned i = s->p.n_rules++;
+
+    if (i == RULES_MAX)
+        must(ERR_RANGE, "rules");
+    s->rules[i] = (struct rule){.kind = kind, .where = &s->where[i], .n_where = 1, .place = "bench:1"};
+    s->where[i].has_host = true;
+    if (kind == RULE_ALLOW) {
+        s->where[i].ports = s->usual;
+        s->where[i].n_ports = 2;
+    }
+}
+
+static void add_name(struct matcher *m, const char *name)
+{
+    if (!m->hosts)
+        m->hosts = hosts_new();
+    if (!m->hosts)
+        must(ERR_NOMEM, "hosts_new");
+    must(hosts_add(m->hosts, slice_str(name)), "hosts_add");
+}
+
+static struct rule_set *new_rules(void)
+{
+    struct rule_set *s = array(1, sizeof(*s));
+
+    s->usual[0] = (struct matcher_ports){80, 80};
+    s->usual[1] = (struct matcher_ports){443, 443};
+    s->p = (struct policy){.has_rules = true, .rules = s->rules, .private = GUARD_DENY};
+    return s;
+}
+
+static void free_rules(struct rule_set *s)
+{
+    for (unsigned i = 0; i < s->p.n_rules; i++) {
+        s->where[i].ports = NULL;
+        matcher_done(&s->where[i]);
+        matcher_done(&s->with[i]);
+    }
+    mem_free(s);
+}
+
+/* n rules for some hosts each, the last one for what is asked. */
+static void add_lists(struct rule_set *s, unsigned n, unsigned hosts_each)
+{
+    char name[HOST_ROOM];
+
+    for (unsigned i = 0; i < n; i++) {
+        add_rule(s, i % 5 == 4 ? RULE_DENY : RULE_ALLOW);
+        for (unsigned k = 0; k < hosts_each; k++) {
+            snprintf(name, sizeof(name), "%shost%u.list%u.example", k % 2 ? "." : "", k, i);
+            add_name(&s->where[i], name);
+        }
+    }
+}
+
+static double judge_often(const struct policy *p, const char *host, const char *to, enum verdict_kind want)
+{
+    struct match_facts f = {.method = SLICE("CONNECT"), .port = 443, .scheme = MATCH_CONNECT, .opaque = true, .minute = MATCH_NO_MINUTE,
+                            .pending = MATCH_PENDING_ADDRESS};
+    double best = 1e9;
+    struct addr a;
+
+    must(addr_parse_host(slice_str(to), 443, &a), to);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        uint64_t began = now_ns();
+        double ns;
+
+        for (unsigned i = 0; i < REQUESTS; i++) {
+            struct verdict v;
+
+            match_facts_host(&f, slice_str(host));
+            f.to = NULL;
+            v = policy_judge(p, &f, 0, NULL, NULL);
+            f.to = &a;
+            v = policy_judge_address(p, &f, &v, NULL);
+            if (v.kind != want)
+                must(ERR_STATE, host);
+        }
+        ns = (double)(now_ns() - began) / REQUESTS;
+        best = ns < best ? ns : best;
+    }
+    return best;
+}
+
+/* Each round is the whole of a request: facts of the host, the walk, one address, the guard. */
+static void bench_rules(unsigned n, unsigned hosts_each)
+{
+    struct rule_set *s = new_rules();
+    double first, last, none;
+
+    add_lists(s, n, hosts_each);
+    add_rule(s, RULE_ALLOW);
+    add_name(&s->where[n], ".last.example");
+    first = judge_often(&s->p, "host0.list0.example", "9.9.9.9", VERDICT_ALLOW);
+    last = judge_often(&s->p, "www.last.example", "9.9.9.9", VERDICT_ALLOW);
+    none = judge_often(&s->p, "www.nowhere.example", "9.9.9.9", VERDICT_DENY);
+    printf("rules=%u hosts_each=%u ns_first=%.0f ns_last=%.0f ns_none=%.0f ns_per_rule=%.1f\n", n + 1, hosts_each, first, last, none,
+           (last - first) / n);
+    free_rules(s);
+}
+
+/* A deny of very many names, one of very many ranges, fifty of the usual kind, and the allow: each decision looks at all. */
+static void bench_lists(size_t names, size_t n_ranges)
+{
+    struct rule_set *s = new_rules();
+    struct addr_range *v = array(n_ranges, sizeof(*v));
+    char name[NAME_ROOM];
+    double last, literal;
+
+    add_rule(s, RULE_DENY);
+    s->where[0].hosts = hosts_new();
+    for (size_t i = 0; i < names; i++)
+        must(hosts_add(s->where[0].hosts, slice_of(name, put_name(name, i % 2 ? "." : "", i))), "hosts_add");
+    add_rule(s, RULE_DENY);
+    for (size_t i = 0; i < n_ranges; i++) {
+        v[i] = random_range(i % 2);
+        v[i].lo &= v[i].v4 ? 0xffff7fffffff & v[i].mask_lo : UINT64_MAX; /* 128.0.0.0/1 is in none */
+    }
+    must(ranges_build(v, n_ranges, &s->where[1].host_ranges), "ranges_build");
+    for (unsigned i = 2; i < 52; i++) {
+        add_rule(s, RULE_ALLOW);
+        snprintf(name, sizeof(name), "host%u.example", i);
+        add_name(&s->where[i], name);
+    }
+    add_rule(s, RULE_ALLOW);
+    s->where[52].any_host = true;
+    last = judge_often(&s->p, "www.last.example", "129.9.9.9", VERDICT_ALLOW);
+    literal = judge_often(&s->p, "129.9.9.9", "129.9.9.9", VERDICT_ALLOW);
+    printf("rules=53 names=%zu ranges=%zu ns_name=%.0f ns_literal=%.0f\n", names, n_ranges, last, literal);
+    mem_free(v);
+    free_rules(s);
+}
+
+/* ---- small things ---- */
+
+static void bench_guard(void)
+{
+    static const char *const asked[] = {"9.9.9.9", "10.1.2.3", "2a00:1450::200e", "fe80::1", "64:ff9b::808:808"};
+
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        struct addr a;
+        double best = 1e9;
+        unsigned refused = 0;
+
+        must(addr_parse_host(slice_str(asked[i]), 80, &a), asked[i]);
+        for (unsigned round = 0; round < ROUNDS; round++) {
+            uint64_t began = now_ns();
+            double ns;
+
+            for (unsigned k = 0; k < ASKED; k++) {
+                addr_set_port(&a, (uint16_t)k);
+                refused += guard_refuses(GUARD_DENY, &a) != NULL;
+            }
+            ns = (double)(now_ns() - began) / ASKED;
+            best = ns < best ? ns : best;
+        }
+        printf("guard=%s ns=%.0f refused=%s\n", asked[i], best, refused ? "yes" : "no");
+    }
+}
+
+static void bench_regex(void)
+{
+    struct regex *r;
+    size_t at;
+    char why[REGEX_WHY];
+    double best = 1e9;
+    unsigned found = 0;
+
+    if (regex_new(SLICE("^/v[12]/(users|groups)/[0-9]+$"), &r, &at, why) < 0)
+        return;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        uint64_t began = now_ns();
+        double ns;
+
+        for (unsigned k = 0; k < REQUESTS; k++)
+            found += regex_find(r, SLICE("/v1/users/1234567")) == REGEX_YES;
+        ns = (double)(now_ns() - began) / REQUESTS;
+        best = ns < best ? ns : best;
+    }
+    printf("regex ns=%.0f found=%u\n", best, found / ROUNDS);
+    regex_free(r);
+}
+
 static size_t count_of(int argc, char **argv, int i)
 {
     uint64_t n = MILLION;
@@ -257,5 +452,14 @@ int main(int argc, char **argv)
     bench_ranges(count_of(argc, argv, 1));
     bench_names(count_of(argc, argv, 2), 2);
     bench_names(count_of(argc, argv, 2), 1);
+    bench_rules(9, 1);
+    bench_rules(9, 20);
+    bench_rules(49, 4);
+    bench_rules(49, 50);
+    bench_rules(1000, 1);
+    bench_rules(1000, 20);
+    bench_lists(count_of(argc, argv, 2), 10000);
+    bench_guard();
+    bench_regex();
     return 0;
 }

@@ -26,6 +26,9 @@ WHAT = {
     "p99": "readable to written inside ginnel, 64-byte messages beside 64 bulk tunnels on one worker: its own histogram",
     "workers": "fwd32 with two workers beside one: how many times the requests a second",
     "json": "fwd32 with a JSON access log beside none, log thread counted",
+    "policy": "fwd32 with rules, guard, a limit that matches and a cached password beside none of them; squid with the same beside squid",
+    "fair": "64 bulk tunnels under one bandwidth of 20 MB/s for 5 s, two workers",
+    "shaped": "8 bulk tunnels under a bandwidth that they do not reach, beside none",
 }
 
 

@@ -5,6 +5,7 @@
  */
 #include "app/command.h"
 #include "app/conf.h"
+#include "policy/guard.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,12 +33,36 @@ static void print_ends(FILE *to)
     }
 }
 
+static void print_blocks(FILE *to, bool metadata)
+{
+    const char *comma = "";
+
+    for (const struct guard_block *b = guard_blocks; b->range; b++)
+        if (b->metadata == metadata) {
+            fprintf(to, "%s_%s_ (%s)", comma, b->range, b->name);
+            comma = ",\n";
+        }
+    fprintf(to, ".\n");
+}
+
+static void print_private(FILE *to)
+{
+    print_blocks(to, false);
+}
+
+static void print_metadata(FILE *to)
+{
+    print_blocks(to, true);
+}
+
 static const struct {
     const char *line;
     void (*print)(FILE *to);
 } lists[] = {
     {"@options@\n", conf_print_manual},
     {"@ends@\n", print_ends},
+    {"@private@\n", print_private},
+    {"@metadata@\n", print_metadata},
     {"@synopsis@\n", command_print_manual_synopsis},
     {"@flags@\n", command_print_manual_options},
     {"@commands@\n", command_print_manual_commands},

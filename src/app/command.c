@@ -30,11 +30,35 @@ const struct command_option command_options[COMMAND_N_OPTIONS] = {
     [FLAG_EXCHANGES] = {"exchanges", .kind = COMMAND_NUMBER, .value = "N",
                         .sentence =
                             "Of the exchanges that are under way list up to _N_; 0 lists none."},
-    [FLAG_TEST] = {"test", .unbuilt = true, .kind = COMMAND_FILE, .value = "FILE",
+    [FLAG_TEST] = {"test", .kind = COMMAND_FILE, .value = "FILE",
                    .sentence = "Judge the requests of a file, and compare with what they expect."},
-    [FLAG_AGAINST] = {"against", .unbuilt = true, .kind = COMMAND_FILE, .value = "LOG",
+    [FLAG_AGAINST] = {"against", .kind = COMMAND_FILE, .value = "LOG",
                       .sentence =
                           "Judge the requests of an access log, and show what would change."},
+    [FLAG_DELETE] = {"delete", 'D', .sentence = "Take the user out."},
+    [FLAG_USER] = {"user", .kind = COMMAND_TEXT, .value = "NAME",
+                   .sentence = "Whose request it is. No password is asked for: the user is taken to be known."},
+    [FLAG_GROUPS] = {"groups", .kind = COMMAND_TEXT, .value = "NAMES",
+                     .sentence = "The user's groups, commas between. Default: those that the configuration's files give."},
+    [FLAG_LABELS] = {"labels", .kind = COMMAND_TEXT, .value = "LABELS",
+                     .sentence = "Labels that come with the user's name, commas between."},
+    [FLAG_CLIENT] = {"client", .kind = COMMAND_TEXT, .value = "ADDRESS",
+                     .sentence = "Where it comes from: an address, or _unix_. Default: this machine."},
+    [FLAG_METHOD] = {"method", .kind = COMMAND_TEXT, .value = "METHOD",
+                     .sentence = "The method of a request to an _http:_ URL. Default: GET."},
+    [FLAG_LISTENER] = {"listener", .kind = COMMAND_TEXT, .value = "NAME",
+                       .sentence = "The listener that it comes in at: its name, or its address. Default: the first."},
+    [FLAG_HEADER] = {"header", .repeats = true, .kind = COMMAND_TEXT, .value = "FIELD",
+                     .sentence = "A field of the request, as _'name: value'_. May be given several times."},
+    [FLAG_TIME] = {"time", .kind = COMMAND_TEXT, .value = "TIME",
+                   .sentence = "When it happens, in local time: _2026-11-23T10:00_. Default: now."},
+    [FLAG_SNI] = {"sni", .kind = COMMAND_TEXT, .value = "NAME",
+                  .sentence = "The name in the ClientHello. Default: that of the URL."},
+    [FLAG_ADDRESS] = {"address", .repeats = true, .kind = COMMAND_TEXT, .value = "ADDRESS",
+                      .sentence = "An address of the URL's host, which is not looked up then. May be given several times."},
+    [FLAG_WOULD] = {"would", .sentence = "Only what would have been refused, were it not for a report mode."},
+    [FLAG_SUFFIXES] = {"suffixes", .sentence = "Write one _.name_ for many names under it."},
+    [FLAG_PER_USER] = {"per-user", .sentence = "Rules of their own for each user."},
     [FLAG_VERSION] = {"version", 'V', .sentence = "Print the version and exit."},
     [FLAG_HELP] = {"help", 'h', .sentence = "Print a summary, or what a command does, and exit."},
 };
@@ -77,16 +101,36 @@ const struct command command_table[] = {
     [COMMAND_DRAIN] =
         {"drain", .options = RUNNING,
          .sentence = "Let the running ginnel finish what it does, take nothing new, and stop."},
+    [COMMAND_PASSWD] =
+        {"passwd", .needed = true, .kind = COMMAND_FILE, .argument = "FILE", .second = "NAME",
+         .options = COMMON | BIT(DELETE),
+         .sentence =
+             "Set the password of a user in a users' file (see USERS in ginnel.yaml(5)), or add the "
+             "user. The password is asked for twice, or read from stdin, a line, where that is no "
+             "terminal. Everything else in the file stays as it is; if there is none it is made, "
+             "for its owner alone."},
+    [COMMAND_WHY] =
+        {"why", .needed = true, .kind = COMMAND_TEXT, .argument = "URL",
+         .options = RUNNING | BIT(RUNNING) | BIT(JSON) | BIT(USER) | BIT(GROUPS) | BIT(LABELS) | BIT(CLIENT) | BIT(METHOD) | BIT(LISTENER) |
+                    BIT(HEADER) | BIT(TIME) | BIT(SNI) | BIT(ADDRESS),
+         .sentence =
+             "Say what would be decided about a request, by what, and everything that is looked at on the way. "
+             "Nothing is sent to the target. Asks the running ginnel; with *-c*, or when none runs, the file."},
+    [COMMAND_DENIED] =
+        {"denied", .options = RUNNING | BIT(JSON),
+         .sentence =
+             "Show what the running ginnel refused lately, by target, each with the rule that would allow it."},
+    [COMMAND_FROM_LOG] =
+        {"policy from-log", .kind = COMMAND_FILE, .argument = "LOG", .options = COMMON | BIT(WOULD) | BIT(SUFFIXES) | BIT(PER_USER),
+         .sentence =
+             "Write the smallest *rules* that allow what an access log in format _json_ has seen. "
+             "Without _LOG_, or with _-_, the log is read from stdin."},
     [COMMAND_COMPLETION] = {"completion", .needed = true, .kind = COMMAND_WORDS,
                             .argument = "bash|zsh|fish", .words = shells, .options = COMMON,
                             .sentence = "Print the completions of this command line for a shell."},
     [COMMAND_HELP] = {"help", .kind = COMMAND_NAME, .argument = "COMMAND", .options = COMMON,
                       .sentence = "Print what a command does."},
-    UNBUILT("why", COMMAND_TEXT, "URL", "Say which rule decides about a URL."),
-    UNBUILT("denied", COMMAND_NOTHING, NULL, "Show what was refused lately."),
-    UNBUILT("policy from-log", COMMAND_FILE, "LOG", "Make rules from an access log."),
     UNBUILT("flows", COMMAND_NOTHING, NULL, "Follow what passes."),
-    UNBUILT("passwd", COMMAND_FILE, "FILE", "Set the password of a user."),
     UNBUILT("trust", COMMAND_NOTHING, NULL, "Install the certificate authority of interception."),
     UNBUILT("env", COMMAND_NOTHING, NULL,
             "Print the environment that makes programs use the proxy."),
@@ -236,6 +280,10 @@ static int argument(struct parser *p, const char *word)
         p->call.asked.n += min_size((size_t)n, room - 1);
         return 0;
     }
+    if (c->second && p->call.argument && !p->call.second) {
+        p->call.second = word;
+        return 0;
+    }
     if (c->kind == COMMAND_NOTHING || p->call.argument)
         return refuse(p, "`%s` does not take `%s`", c->name, shown(slice_str(word), text));
     p->call.argument = word;
@@ -279,6 +327,22 @@ static int unknown_option(struct parser *p, const char *word, struct slice name)
                   c ? c->name : "");
 }
 
+static int take_listen(struct parser *p, const char *value)
+{
+    if (p->call.n_listen == COMMAND_LISTEN_MAX)
+        return refuse(p, "there are more than %d --listen", COMMAND_LISTEN_MAX);
+    p->call.listen[p->call.n_listen++] = value;
+    return 0;
+}
+
+static int take_value(struct parser *p, unsigned id, const char *value)
+{
+    if (p->call.n_values == COMMAND_VALUES_MAX)
+        return refuse(p, "there are more than %d options with a value", COMMAND_VALUES_MAX);
+    p->call.values[p->call.n_values++] = (struct command_value){(enum command_flag)id, value};
+    return 0;
+}
+
 static int apply(struct parser *p, unsigned id, const char *value)
 {
     const struct command_option *o = &command_options[id];
@@ -292,12 +356,9 @@ static int apply(struct parser *p, unsigned id, const char *value)
         p->call.file = value;
     if (id == FLAG_EXCHANGES)
         return take_number(p, o->name, value, &p->call.exchanges);
-    if (id != FLAG_LISTEN)
-        return 0;
-    if (p->call.n_listen == COMMAND_LISTEN_MAX)
-        return refuse(p, "there are more than %d --listen", COMMAND_LISTEN_MAX);
-    p->call.listen[p->call.n_listen++] = value;
-    return 0;
+    if (id == FLAG_LISTEN)
+        return take_listen(p, value);
+    return value ? take_value(p, id, value) : 0;
 }
 
 /* value: what stands in the same word, or NULL. */
@@ -365,10 +426,14 @@ static int finish(struct parser *p)
     for (unsigned i = 0; i < COMMAND_N_OPTIONS; i++)
         if (call->given & 1u << i && !command_takes(c, i))
             return refuse(p, "--%s does not go with `%s`", command_options[i].name, c->name);
+    if (c->second && !call->second)
+        return refuse(p, "`%s` needs %s and %s", c->name, c->argument, c->second);
     if (c->needed && !call->argument)
-        return refuse(p, "`%s` needs one of %s", c->name, c->argument);
+        return refuse(p, c->kind == COMMAND_WORDS ? "`%s` needs one of %s" : "`%s` needs its %s", c->name, c->argument);
     if (c->kind == COMMAND_FILE && call->argument && call->given & BIT(CONFIG))
         return refuse(p, "`%s` takes one file: with -c, or without", c->name);
+    if (call->given & BIT(TEST) && call->given & BIT(AGAINST))
+        return refuse(p, "--test and --against do not go together");
     if (call->given & BIT(DEFAULTS) && call->given & (BIT(RUNNING) | BIT(CONFIG)))
         return refuse(p, "--defaults goes with neither --running nor -c");
     return 0;

@@ -30,6 +30,20 @@ enum command_flag {
     FLAG_EXCHANGES,
     FLAG_TEST,
     FLAG_AGAINST,
+    FLAG_DELETE,
+    FLAG_USER,
+    FLAG_GROUPS,
+    FLAG_LABELS,
+    FLAG_CLIENT,
+    FLAG_METHOD,
+    FLAG_LISTENER,
+    FLAG_HEADER,
+    FLAG_TIME,
+    FLAG_SNI,
+    FLAG_ADDRESS,
+    FLAG_WOULD,
+    FLAG_SUFFIXES,
+    FLAG_PER_USER,
     FLAG_VERSION,
     FLAG_HELP,
     COMMAND_N_OPTIONS
@@ -53,6 +67,10 @@ enum command_id {
     COMMAND_STATUS,
     COMMAND_RELOAD,
     COMMAND_DRAIN,
+    COMMAND_PASSWD,
+    COMMAND_WHY,
+    COMMAND_DENIED,
+    COMMAND_FROM_LOG,
     COMMAND_COMPLETION,
     COMMAND_HELP,
     COMMAND_BUILT, /* from here on: known and refused */
@@ -64,6 +82,7 @@ struct command {
     bool needed;              /* the argument must be there */
     enum command_kind kind;   /* of the argument */
     const char *argument;     /* as the usage shows it: "FILE" */
+    const char *second;       /* another one behind it, a text that must be there: "NAME"; or NULL */
     const char *const *words; /* WORDS: they end with NULL */
     unsigned options;         /* bits 1 << id */
     const char *sentence;     /* scdoc text */
@@ -73,7 +92,7 @@ extern const struct command command_table[];
 extern const unsigned command_table_n;
 extern const struct command_option command_options[COMMAND_N_OPTIONS];
 
-enum { COMMAND_LISTEN_MAX = 32, COMMAND_NUMBER_MAX = 10000, COMMAND_LINE = 1024 };
+enum { COMMAND_LISTEN_MAX = 32, COMMAND_NUMBER_MAX = 10000, COMMAND_LINE = 1024, COMMAND_VALUES_MAX = 96 };
 
 static inline bool command_takes(const struct command *c, unsigned option)
 {
@@ -95,8 +114,13 @@ struct command_call {
     const char *file;   /* -c, or the argument where that is a file */
     const char *listen[COMMAND_LISTEN_MAX];
     unsigned n_listen;
-    const char *argument;
+    const char *argument, *second;
     uint32_t exchanges;
+    struct command_value {
+        enum command_flag option;
+        const char *value;
+    } values[COMMAND_VALUES_MAX]; /* of the other options that have one, in their order */
+    unsigned n_values;
     char asked_text[64]; /* what `asked` points to */
 };
 

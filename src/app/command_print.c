@@ -5,7 +5,8 @@
 #include "app/command.h"
 #include "app/plain.h"
 
-enum { COLUMN = 24, WIDTH = 80 };
+/* SYNOPSIS: where it begins, behind "usage: ". */
+enum { COLUMN = 24, WIDTH = 80, SYNOPSIS = 7 };
 
 /* ---- for a terminal ---- */
 
@@ -60,27 +61,43 @@ static void argument_text(const struct command *c, char out[64])
 {
     out[0] = '\0';
     if (c->kind != COMMAND_NOTHING)
-        snprintf(out, 64, c->needed || c->unbuilt ? " %s" : " [%s]", c->argument);
+        snprintf(out, 64, c->needed || c->unbuilt ? " %s%s%s" : " [%s%s%s]", c->argument,
+                 c->second ? " " : "", c->second ? c->second : "");
+}
+
+/* A piece of a synopsis, on the next line where this one is full. */
+static void print_piece(size_t *column, const char *piece, FILE *to)
+{
+    size_t n = strlen(piece);
+
+    if (*column + n > WIDTH) {
+        fprintf(to, "\n%*s", SYNOPSIS, "");
+        *column = SYNOPSIS;
+    }
+    fputs(piece, to);
+    *column += n;
 }
 
 static void print_synopsis(const struct command *c, FILE *to)
 {
-    char argument[64];
+    char argument[64], piece[96];
+    size_t column = SYNOPSIS + (size_t)fprintf(to, "ginnel%s%s", c->name[0] ? " " : "", c->name);
 
-    fprintf(to, "ginnel%s%s", c->name[0] ? " " : "", c->name);
     for (unsigned i = 0; i < COMMAND_N_OPTIONS; i++) {
         const struct command_option *o = &command_options[i];
 
         if (!command_takes(c, i) || o->unbuilt || i == FLAG_HELP || i == FLAG_VERSION)
             continue;
         if (o->letter)
-            fprintf(to, " [-%c%s%s]%s", o->letter, o->value ? " " : "", o->value ? o->value : "",
-                    o->repeats ? "..." : "");
+            snprintf(piece, sizeof(piece), " [-%c%s%s]%s", o->letter, o->value ? " " : "",
+                     o->value ? o->value : "", o->repeats ? "..." : "");
         else
-            fprintf(to, " [--%s%s%s]", o->name, o->value ? " " : "", o->value ? o->value : "");
+            snprintf(piece, sizeof(piece), " [--%s%s%s]%s", o->name, o->value ? " " : "",
+                     o->value ? o->value : "", o->repeats ? "..." : "");
+        print_piece(&column, piece, to);
     }
     argument_text(c, argument);
-    fprintf(to, "%s", argument);
+    print_piece(&column, argument, to);
 }
 
 static void print_usage(FILE *to)
@@ -152,6 +169,8 @@ static void print_scdoc_argument(const struct command *c, FILE *to)
         fprintf(to, " ");
     if (!c->words)
         fprintf(to, "_%s_%s", c->argument, c->needed ? "" : "]");
+    if (c->second)
+        fprintf(to, " _%s_", c->second);
     for (unsigned i = 0; c->words && c->words[i]; i++)
         fprintf(to, "%s*%s*", i ? "|" : "", c->words[i]);
 }

@@ -10,7 +10,9 @@
 #include "app/conf_include.h"
 #include "app/conf_log.h"
 #include "app/conf_match.h"
+#include "app/conf_policy.h"
 #include "app/conf_read.h"
+#include "app/conf_rules.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -178,6 +180,8 @@ static void complete(struct conf_build *b, const struct conf_args *args)
     c->resolve.timeout_ms = LOOKUP_TIMEOUT_MS;
     conf_addr_finish_clients(b);
     conf_log_finish(b);
+    conf_policy_finish(b);
+    conf_rules_finish(b);
 }
 
 static void take_args(struct conf_build *b, const struct conf_args *args)

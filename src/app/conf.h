@@ -7,9 +7,13 @@
 
 #include "io/addr.h"
 #include "io/resolve.h"
+#include "policy/guard.h"
 #include "policy/matcher.h"
-#include "policy/route.h"
 #include "policy/ranges.h"
+#include "policy/route.h"
+#include "policy/limit.h"
+#include "policy/rules.h"
+#include "policy/users.h"
 #include "proxy/access.h"
 #include "proxy/conf.h"
 
@@ -32,6 +36,7 @@ struct conf_listen {
     char *text;       /* as written */
     char *name;       /* NULL: none */
     struct conf_clients clients; /* set: they replace the top level's */
+    struct users *users;         /* NULL: the top level's */
     enum reasons reasons;        /* DEFAULT: the top level's */
     const char *place;           /* "file:line", "--listen", or "default" */
     bool dflt; /* not written by anybody: failing to bind [::1] on a machine without IPv6 is then no error */
@@ -44,6 +49,24 @@ struct conf {
     struct conf_listen *listen;
     unsigned n_listen;
     struct conf_clients clients;
+    bool has_rules;              /* the key was given, be it empty */
+    struct rule *rules;
+    unsigned n_rules;
+    struct limit *limits;
+    unsigned n_limits;
+    const char *rules_place;     /* "file:line" of the key, NULL: it was not given; so are the other places */
+    enum guard_mode private;     /* DEFAULT: not written, see conf_policy.h */
+    const char *private_place;
+    enum guard_mode private_in_force; /* set by the edition, which knows the listeners; DEFAULT: not in service */
+    const char *private_why;
+    struct matcher_ports *ports; /* has_ports: what was written; none: any */
+    unsigned n_ports;
+    bool has_ports;
+    const char *ports_place;
+    bool report, recheck;        /* of `policy` */
+    const char *say;             /* NULL: none */
+    const char *policy_place;
+    struct users *users;  /* of the top level; NULL: nobody is asked. Constant but for the program, which the edition sets */
     enum reasons reasons; /* of the top level; DEFAULT when not given */
     unsigned workers;     /* 0: auto, one a core */
     struct proxy_conf proxy;

@@ -7,6 +7,7 @@
 
 #include "app/conf_entry.h"
 #include "app/conf_match.h"
+#include "app/conf_users.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -309,7 +310,7 @@ struct listen_item {
     struct slice address;
     size_t address_at;
     bool addressed; /* or somebody tried, and has been told */
-    const struct conf_node *name, *reasons, *clients;
+    const struct conf_node *name, *reasons, *clients, *users;
     const struct option_def *name_def, *reasons_def, *clients_def;
 };
 
@@ -329,6 +330,7 @@ static void take_member(struct conf_build *b, struct listen_item *item, const st
                         const struct conf_node *m)
 {
     struct conf_kind k = conf_kind_of(o);
+    size_t before;
 
     if (strcmp(k.key, "address") == 0) {
         item->addressed = true;
@@ -342,7 +344,10 @@ static void take_member(struct conf_build *b, struct listen_item *item, const st
         item->clients_def = o;
         return;
     }
+    before = conf_report_count(b->report);
     check_member(b, o, m);
+    if (o->shape == &conf_shape_users && conf_report_count(b->report) == before && !m->open)
+        item->users = m;
     if (strcmp(k.key, "name") == 0) {
         item->name = m;
         item->name_def = o;
@@ -387,6 +392,14 @@ static void set_clients(struct conf_build *b, const struct listen_item *item, un
         c->listen[i].clients = clients;
 }
 
+static void set_users(struct conf_build *b, const struct listen_item *item, unsigned first)
+{
+    struct users *users = item->users && !b->report->nomem ? conf_users_make(b, item->users) : NULL;
+
+    for (unsigned i = first; i < b->conf->n_listen; i++)
+        b->conf->listen[i].users = users;
+}
+
 static void read_listen_map(struct conf_build *b, const struct option_def *listen,
                             const struct conf_node *node)
 {
@@ -413,6 +426,7 @@ static void read_listen_map(struct conf_build *b, const struct option_def *liste
         b->listen_name_at[i] = item.name ? item.name->at : CONF_AT_NONE;
     }
     set_clients(b, &item, first);
+    set_users(b, &item, first);
 }
 
 static void read_listen_item(struct conf_build *b, const struct option_def *o,

@@ -107,7 +107,12 @@ static const struct {
     [OPTION_HOST] = {"a host", "like this: example.net, .example.net, 192.0.2.0/24, any, "
                                "./hosts.txt"},
     [OPTION_PORT] = {"a port", "like this: 443, 8000-8099"},
-    [OPTION_PATH] = {"the beginning of a path", "like this: /v1/; without ? and #"},
+    [OPTION_SNI] = {"a name", "like this: example.net, .example.net, ./names.txt"},
+    [OPTION_PATH] = {"the beginning of a path",
+                     "like this: /v1/; without ? and #; an expression stands between slashes"},
+    [OPTION_EXPR] = {"a text", "like this: text/plain; an expression stands between slashes"},
+    [OPTION_GROUP] = {"a name without commas", "several are a list: [a, b]"},
+    [OPTION_TIME] = {"days, hours or both", "like this: mon-fri 08:00-18:00, sat, 22:00-06:00"},
     [OPTION_METHOD] = {"a method", "methods are written in upper case: GET"},
     [OPTION_LISTENER] = {"the name of a listener", "the `name` of an item of `listen`"},
 };
@@ -143,10 +148,13 @@ const char *conf_build_hint(struct conf_build *b, const struct conf_kind *k)
 const char *conf_build_range_hint(struct conf_build *b, const struct conf_kind *k)
 {
     char min[CONF_VALUE_TEXT], max[CONF_VALUE_TEXT];
-    bool length = k->type == OPTION_TOKEN || k->type == OPTION_NAME || k->type == OPTION_TEXT;
+    bool length = k->type == OPTION_TOKEN || k->type == OPTION_NAME || k->type == OPTION_TEXT ||
+                  k->type == OPTION_GROUP || k->type == OPTION_EXPR;
 
     if (k->type == OPTION_PORT)
         return "ports go from 1 to 65535, the first of a range before the last";
+    if (k->type == OPTION_TIME)
+        return "hours go from 00:00 to 24:00";
     if (k->type == OPTION_PATTERN)
         return "only the last part of a path may have * ? or [";
     if (k->type == OPTION_LISTENING || k->type == OPTION_ADDRESS)

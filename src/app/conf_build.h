@@ -19,6 +19,8 @@ enum {
     CONF_ADMIN_MAX = 8,
     CONF_OUTPUTS_MAX = 32,
     CONF_ROUTES_MAX = 1024, /* entries of `upstream` */
+    CONF_RULES_MAX = 65536, /* entries of `rules` */
+    CONF_LIMITS_MAX = 256,  /* of `limits`: LIMITS_MAX (proxy/limits_ask.h) */
     CONF_BIND_MAX = 64,     /* source addresses of one */
     CONF_NAMES_MAX = 4096,  /* uses of listeners' names */
     CONF_WRITTEN_MAX = 512, /* ranges of a list that are compared with each other */
@@ -71,6 +73,7 @@ struct conf_build {
     size_t output_every_at[CONF_OUTPUTS_MAX];
     size_t level_at; /* of `level` */
     bool logs;       /* a log was written, be it `off` */
+    size_t *rule_at; /* of each rule; in trees */
     struct conf_name_use *names;
     unsigned n_names;
 };

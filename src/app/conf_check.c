@@ -5,6 +5,7 @@
  */
 #include "app/conf_check.h"
 
+#include "app/conf_lint.h"
 #include "app/conf_value.h"
 
 static bool is_local(const struct conf_listen *l)
@@ -12,15 +13,29 @@ static bool is_local(const struct conf_listen *l)
     return l->kind == CONF_LISTEN_UNIX || addr_is_loopback(&l->addr);
 }
 
+static size_t at_of(const struct conf_build *b, const char *path)
+{
+    return b->at[conf_table_index(conf_table_find(slice_str(path)))];
+}
+
+/* Whether everybody is asked who it is. Where that is only done when a rule needs it, the rules say who may pass without. */
+static bool asks(const struct conf *c, unsigned i)
+{
+    const struct users *u = c->listen[i].users ? c->listen[i].users : c->users;
+
+    return u && (!u->when_needed || c->has_rules);
+}
+
 static void check_open(struct conf_build *b)
 {
     const struct conf *c = b->conf;
+    bool unclear = !c->users && at_of(b, "users") != CONF_AT_NONE; /* what is wrong with it has been said */
 
-    for (unsigned i = 0; i < c->n_listen; i++)
-        if (!is_local(&c->listen[i]) && !c->clients.set && !c->listen[i].clients.set)
+    for (unsigned i = 0; i < c->n_listen && !unclear; i++)
+        if (!is_local(&c->listen[i]) && !c->clients.set && !c->listen[i].clients.set && !asks(c, i))
             conf_report_add(b->report, b->listen_at[i],
                             "write `clients: [10.0.0.0/8]` (or `clients: any` for an open proxy)",
-                            "%s can be reached from other machines, and `clients` is not set",
+                            "%s can be reached from other machines, and neither `clients` nor `users` is set",
                             conf_report_quote(b->report, slice_str(c->listen[i].text)));
 }
 
@@ -121,11 +136,6 @@ static void check_sizes(struct conf_build *b)
 
 /* ---- legal, and probably not meant ---- */
 
-static size_t at_of(const struct conf_build *b, const char *path)
-{
-    return b->at[conf_table_index(conf_table_find(slice_str(path)))];
-}
-
 static void lint_open(struct conf_build *b)
 {
     const struct conf *c = b->conf;
@@ -134,7 +144,7 @@ static void lint_open(struct conf_build *b)
         const struct conf_clients *k =
             c->listen[i].clients.set ? &c->listen[i].clients : &c->clients;
 
-        if (!is_local(&c->listen[i]) && k->any)
+        if (!is_local(&c->listen[i]) && k->any && !asks(c, i))
             conf_report_add(b->warnings, b->listen_at[i], "write the ranges of those it is for",
                             "everybody who reaches %s may use it: an open proxy",
                             conf_report_quote(b->warnings, slice_str(c->listen[i].text)));
@@ -177,4 +187,5 @@ void conf_check(struct conf_build *b)
     lint_open(b);
     lint_admin(b);
     lint_values(b);
+    conf_lint_rules(b);
 }

@@ -5,12 +5,14 @@
  */
 #include "app/conf_entry.h"
 
+#include "app/conf_list.h"
 #include "app/conf_match.h"
 #include "app/conf_text.h"
 #include "base/check.h"
 
 #include <stdio.h>
 
+enum { OWN_KEYS_MAX = 256 /* of one map */, FILES_MAX = 32 };
 enum frame_of { ITEMS = 0, MEMBERS, OWN_KEYS };
 
 /* A list or map whose children are being looked at. */
@@ -20,13 +22,17 @@ struct frame {
         *shape; /* ITEMS: of each; MEMBERS: the map's; OWN_KEYS: of each value */
     const char *key;
     const struct conf_node *node, *next;
-    uint64_t seen; /* MEMBERS: by index */
+    unsigned n_own; /* OWN_KEYS: so far */
+    uint64_t seen;  /* MEMBERS: by index */
     bool doubtful; /* MEMBERS: a key was not understood; nobody knows what is missing */
 };
 
 struct walk {
     struct conf_build *b;
     bool built;
+    bool broken; /* a node that YAML refuses, or that breaks off */
+    const struct conf_node *files[FILES_MAX]; /* that name list files */
+    unsigned n_files;
     struct frame frames[CONF_DEPTH_MAX + 1];
     unsigned depth;
 };
@@ -41,14 +47,25 @@ static void push(struct walk *w, enum frame_of of, const struct conf_shape *shap
 
 /* ---- one value ---- */
 
+static void note_file(struct walk *w, const struct conf_shape *shape, const struct conf_node *node)
+{
+    enum option_type type = shape->type == OPTION_MAP && shape->bare ? shape->bare->type : shape->type;
+    bool takes = type == OPTION_HOST || type == OPTION_SNI || type == OPTION_RANGE;
+
+    if (takes && conf_value_is_list_file(node->text) && conf_value_is_file(node->text) && w->n_files < FILES_MAX)
+        w->files[w->n_files++] = node;
+}
+
 static void look_at_text(struct walk *w, const struct conf_shape *shape, const char *key,
                          const struct conf_node *node)
 {
     struct conf_kind k = conf_kind_of_shape(key, shape);
     struct slice text;
 
-    if (!conf_build_text(w->b, &k, node, &text))
+    if (!conf_build_text(w->b, &k, node, &text)) {
+        w->broken = true;
         return;
+    }
     if (shape->type == OPTION_MAP && shape->bare) {
         struct conf_kind bare = conf_kind_of_shape(key, shape->bare);
 
@@ -62,23 +79,50 @@ static void look_at_text(struct walk *w, const struct conf_shape *shape, const c
     } else {
         conf_match_value(w->b, &k, text, node->at);
     }
+    note_file(w, shape, node);
+}
+
+static bool is_matcher(const struct conf_shape *shape)
+{
+    return shape->type == OPTION_MAP && shape->bare && shape->bare->type == OPTION_HOST;
 }
 
 static void look_at_list(struct walk *w, const struct conf_shape *shape, const char *key,
                          const struct conf_node *node)
 {
-    if (!node->first && !node->open && shape->type != OPTION_MAP)
+    /* A list of entries may have none; no destination at all is a slip. */
+    bool entries = shape->type == OPTION_MAP && !is_matcher(shape);
+
+    if (!node->first && !node->open && !entries)
         conf_report_add(w->b->report, node->at, NULL, "`%s` is an empty list", key);
     push(w, ITEMS, shape, key, node);
+}
+
+/* A matcher that asks nothing is a slip. */
+static void look_at_map(struct walk *w, const struct conf_shape *shape, const char *key,
+                        const struct conf_node *node)
+{
+    if (is_matcher(shape) && !node->first && !node->open)
+        conf_report_add(w->b->report, node->at, "everything is `any`", "an empty map as `%s`", key);
+    push(w, MEMBERS, shape, key, node);
+}
+
+static void look_at_dict(struct walk *w, const struct conf_shape *shape, const char *key,
+                         const struct conf_node *node)
+{
+    if (!node->first && !node->open)
+        conf_report_add(w->b->report, node->at, NULL, "`%s` is an empty map", key);
+    push(w, OWN_KEYS, shape->of, key, node);
 }
 
 static void look_at(struct walk *w, const struct conf_shape *shape, const char *key,
                     const struct conf_node *node, bool in_list)
 {
+    w->broken = w->broken || node->open || node->kind == CONF_NODE_BAD;
     if (node->kind == CONF_NODE_MAP && shape->type == OPTION_MAP)
-        push(w, MEMBERS, shape, key, node);
+        look_at_map(w, shape, key, node);
     else if (node->kind == CONF_NODE_MAP && shape->type == OPTION_DICT)
-        push(w, OWN_KEYS, shape->of, key, node);
+        look_at_dict(w, shape, key, node);
     else if (node->kind == CONF_NODE_LIST && shape->list && !in_list)
         look_at_list(w, shape, key, node);
     else
@@ -133,6 +177,7 @@ static const struct conf_member *find_member(struct walk *w, struct frame *f,
 
     if (!conf_build_is_word(w->b, node->key)) {
         f->doubtful = true;
+        w->broken = true;
         return NULL;
     }
     m = conf_shape_member(f->shape, node->key->text);
@@ -208,10 +253,32 @@ static void step_member(struct walk *w, struct frame *f, const struct conf_node 
         look_at(w, m->shape, m->key, node, false);
 }
 
+/* Names of fields: the same whatever their case. */
+static const struct conf_node *same_before(const struct frame *f, const struct conf_node *node)
+{
+    for (const struct conf_node *i = f->node->first; i != node; i = i->next)
+        if (i->key->kind == CONF_NODE_TEXT && slice_eq_nocase(i->key->text, node->key->text))
+            return i;
+    return NULL;
+}
+
 static void step_own_key(struct walk *w, struct frame *f, const struct conf_node *node)
 {
-    if (!conf_build_is_word(w->b, node->key))
+    const struct conf_node *before;
+
+    if (!conf_build_is_word(w->b, node->key)) {
+        w->broken = true;
         return;
+    }
+    before = f->n_own++ < OWN_KEYS_MAX ? same_before(f, node) : NULL;
+    if (before)
+        conf_build_twice(w->b, conf_report_say(w->b->report, SLICE_FMT, SLICE_ARG(slice_of(node->key->text.p, min_size(node->key->text.n, 100)))),
+                         node->key->at, before->key->at);
+    if (f->n_own > OWN_KEYS_MAX) {
+        conf_report_add(w->b->report, node->key->at, NULL, "`%s` has more than %d names", f->key, OWN_KEYS_MAX);
+        f->next = NULL;
+        return;
+    }
     if (conf_value_is_token(node->key->text))
         look_at(w, f->shape, f->key, node, false);
     else
@@ -241,23 +308,49 @@ static void step(struct walk *w)
         step_own_key(w, f, node);
 }
 
-void conf_entry_check(struct conf_build *b, const char *key, const struct conf_shape *shape,
-                      const struct conf_node *node, bool built)
+static void skip_line(struct conf_build *b, void *ctx, struct slice entry, size_t at)
 {
-    struct walk w = {.b = b, .built = built};
-
-    look_at(&w, shape, key, node, false);
-    while (w.depth > 0 && !b->report->nomem)
-        step(&w);
+    UNUSED(b);
+    UNUSED(ctx);
+    UNUSED(entry);
+    UNUSED(at);
 }
 
-void conf_entry_check_kind(struct conf_build *b, const struct conf_kind *k,
+static bool check(struct conf_build *b, const char *key, const struct conf_shape *shape,
+                  const struct conf_node *node, bool built, bool in_list)
+{
+    struct walk w = {.b = b, .built = built};
+    size_t before = conf_report_count(b->report);
+
+    look_at(&w, shape, key, node, in_list);
+    while (w.depth > 0 && !b->report->nomem)
+        step(&w);
+    /* Nothing will be made of it, and so nobody else looks whether its list files can be read. */
+    if (built && conf_report_count(b->report) != before)
+        for (unsigned i = 0; i < w.n_files; i++)
+            conf_list_read(b, w.files[i]->text, w.files[i]->at, skip_line, NULL);
+    return conf_report_count(b->report) == before && !w.broken && !b->report->nomem;
+}
+
+bool conf_entry_check(struct conf_build *b, const char *key, const struct conf_shape *shape,
+                      const struct conf_node *node, bool built)
+{
+    return check(b, key, shape, node, built, false);
+}
+
+bool conf_entry_check_item(struct conf_build *b, const char *key, const struct conf_shape *shape,
                            const struct conf_node *node)
 {
-    bool list = node->kind == CONF_NODE_LIST && k->list;
+    return check(b, key, shape, node, true, true);
+}
+
+bool conf_entry_check_kind(struct conf_build *b, const struct conf_kind *k,
+                           const struct conf_node *node)
+{
+    bool list = node->kind == CONF_NODE_LIST && k->list, right = !node->open;
     struct slice text;
 
     for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
-        if (conf_build_text(b, k, i, &text))
-            conf_match_value(b, k, text, i->at);
+        right = conf_build_text(b, k, i, &text) && conf_match_value(b, k, text, i->at) && right;
+    return right;
 }

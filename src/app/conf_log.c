@@ -6,6 +6,7 @@
 
 #include "app/conf_entry.h"
 #include "app/conf_match.h"
+#include "app/conf_matcher.h"
 #include "base/err.h"
 
 static const char dev_log[] = "/dev/log";
@@ -76,12 +77,8 @@ static void set_tunnels(const struct option_def *o, const struct conf_node *node
 static void read_for(struct conf_build *b, const struct option_def *o, const struct conf_node *node,
                      struct log_item *item)
 {
-    size_t before = conf_report_count(b->report);
-
-    conf_entry_check(b, conf_table_key(o), o->shape, node, true);
-    if (conf_report_count(b->report) == before && !b->report->nomem &&
-        node->kind != CONF_NODE_BAD && !node->open)
-        conf_match_build(b, node, &item->out.where, &item->out.n_where);
+    if (conf_entry_check(b, conf_table_key(o), o->shape, node, true))
+        conf_matcher_build(b, node, &item->out.where, &item->out.n_where);
 }
 
 static void read_level(struct conf_build *b, const struct option_def *o, size_t key_at,

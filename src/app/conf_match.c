@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_match: from texts to ranges, names and matchers. Called by the walker over entries for each
- * single value, and by the readers of `clients` and `for`. Host names are normalised as those of
+/* conf_match: from texts to ranges and names. Called by the walker over entries for each
+ * single value, and by those who make sets and matchers of them. Host names are normalised as those of
  * requests are (proto/url.h), or a rule could be passed by spelling. It resolves nothing.
  */
 #include "app/conf_match.h"
@@ -288,15 +288,17 @@ static int read_host(struct arena *scratch, struct slice s, struct host_value *r
 static const char *host_hint(struct conf_build *b, const struct conf_kind *k, struct slice s)
 {
     struct addr_range range;
-    size_t colon = slice_find(s, ':');
+    size_t colon = slice_find(s, ':'), slash = slice_find(s, '/');
 
-    if (slice_eq(s, SLICE("*")) || slice_eq_nocase(s, SLICE("all")) ||
-        slice_eq_nocase(s, SLICE("any")))
+    if (k->type == OPTION_HOST && (slice_eq(s, SLICE("*")) || slice_eq_nocase(s, SLICE("all")) ||
+                                   slice_eq_nocase(s, SLICE("any"))))
         return "everything is `any`";
+    if (k->type == OPTION_SNI && addr_range_parse(s, &range) == 0)
+        return "a ClientHello names hosts, never addresses";
     if (s.n > 2 && s.p[0] == '*' && s.p[1] == '.')
         return conf_report_say(b->report, "the name and everything under it is " SLICE_FMT,
                                SLICE_ARG(slice_of(s.p + 1, min_size(s.n - 1, 200))));
-    if (contains(s, "://"))
+    if (contains(s, "://") || (slash > 0 && slash < s.n && slice_lower(s.p[slash - 1]) >= 'a' && slice_lower(s.p[slash - 1]) <= 'z'))
         return "a host only, without scheme and path";
     if (colon < s.n && colon + 1 < s.n &&
         slice_find(slice_skip(s, colon + 1), ':') + colon + 1 == s.n)
@@ -326,42 +328,51 @@ static bool check_host(struct conf_build *b, const struct conf_kind *k, struct s
     struct arena scratch;
     int r;
 
-    if (slice_eq(s, SLICE("any")) || (conf_value_is_list_file(s) && conf_value_is_file(s)))
+    if (conf_value_is_list_file(s) && conf_value_is_file(s))
+        return true;
+    if (k->type == OPTION_HOST && slice_eq(s, SLICE("any")))
         return true;
     arena_init(&scratch, NULL, SCRATCH_MAX);
     r = read_host(&scratch, s, &v);
     arena_done(&scratch);
+    if (r == 0 && v.is_range && k->type == OPTION_SNI)
+        r = ERR_SYNTAX;
     if (r < 0)
         report_host(b, k, s, at, r);
     return r == 0;
 }
 
-struct host_sink {
-    const struct conf_kind *k;
-    struct matcher *m;
-    struct conf_ranges ranges;
-    size_t names; /* added, repeated ones too */
-};
-
-static void add_host(struct conf_build *b, struct host_sink *sink, struct slice s, size_t at)
+static struct conf_kind host_kind(const struct conf_hosts *h)
 {
+    return (struct conf_kind){.key = h->key, .type = h->names_only ? OPTION_SNI : OPTION_HOST, .list = true};
+}
+
+static void add_name(struct conf_build *b, struct conf_hosts *h, struct slice name)
+{
+    h->n_names++;
+    if (!*h->set)
+        *h->set = hosts_new();
+    if (!*h->set || hosts_add(*h->set, name) < 0)
+        conf_build_nomem(b);
+}
+
+static void add_host(struct conf_build *b, struct conf_hosts *h, struct slice s, size_t at)
+{
+    struct conf_kind k = host_kind(h);
     struct host_value v;
     struct arena scratch;
     int r;
 
     arena_init(&scratch, NULL, SCRATCH_MAX);
     r = read_host(&scratch, s, &v);
-    if (r < 0) {
-        report_host(b, sink->k, s, at, r);
-    } else if (v.is_range) {
-        push_range(b, &sink->ranges, &v.range);
-    } else {
-        sink->names++;
-        if (!sink->m->hosts)
-            sink->m->hosts = hosts_new();
-        if (!sink->m->hosts || hosts_add(sink->m->hosts, v.name) < 0)
-            conf_build_nomem(b);
-    }
+    if (r == 0 && v.is_range && h->names_only)
+        r = ERR_SYNTAX;
+    if (r < 0)
+        report_host(b, &k, s, at, r);
+    else if (v.is_range)
+        push_range(b, &h->ranges, &v.range);
+    else
+        add_name(b, h, v.name);
     arena_done(&scratch);
 }
 
@@ -371,34 +382,44 @@ static void on_host_line(struct conf_build *b, void *ctx, struct slice entry, si
         add_host(b, ctx, entry, at);
 }
 
-static size_t count_hosts(const struct matcher *m)
+static size_t count_hosts(const struct conf_hosts *h)
 {
-    return m->hosts ? hosts_count(m->hosts) : 0;
+    return *h->set ? hosts_count(*h->set) : 0;
 }
 
-static void add_host_file(struct conf_build *b, struct host_sink *sink, struct slice path,
-                          size_t at)
+static void add_host_file(struct conf_build *b, struct conf_hosts *h, struct slice path, size_t at)
 {
-    size_t before = count_hosts(sink->m), names = sink->names, twice;
+    size_t before = count_hosts(h), names = h->n_names, twice;
 
-    conf_list_read(b, path, at, on_host_line, sink);
-    twice = sink->names - names - (count_hosts(sink->m) - before);
+    conf_list_read(b, path, at, on_host_line, h);
+    twice = h->n_names - names - (count_hosts(h) - before);
     if (twice)
         conf_report_add(b->warnings, at, NULL, "%zu %s of %s %s there already", twice,
                         twice == 1 ? "name" : "names", conf_report_quote(b->warnings, path),
                         twice == 1 ? "was" : "were");
 }
 
-static void add_host_item(struct conf_build *b, struct host_sink *sink, struct slice text,
-                          size_t at)
+/* Says so when a name that somebody wrote is in the list by another one already. */
+static void lint_host(struct conf_build *b, const struct conf_hosts *h, struct slice text, size_t at)
 {
-    sink->m->has_host = true;
-    if (slice_eq(text, SLICE("any")))
-        sink->m->any_host = true;
-    else if (conf_value_is_list_file(text))
-        add_host_file(b, sink, text, at);
-    else
-        add_host(b, sink, text, at);
+    bool dot = text.n && text.p[0] == '.';
+    char below[300];
+    int n = snprintf(below, sizeof(below), "%s" SLICE_FMT, dot ? "~" : "", SLICE_ARG(slice_of(text.p, min_size(text.n, 255))));
+
+    if (*h->set && hosts_has(*h->set, slice_of(below, (size_t)n)))
+        conf_report_add(b->warnings, at, "remove it", "%s is in this list already", conf_report_quote(b->warnings, text));
+}
+
+void conf_match_host(struct conf_build *b, struct conf_hosts *h, struct slice text, size_t at)
+{
+    if (slice_eq(text, SLICE("any"))) {
+        h->any = true;
+    } else if (conf_value_is_list_file(text)) {
+        add_host_file(b, h, text, at);
+    } else {
+        lint_host(b, h, text, at);
+        add_host(b, h, text, at);
+    }
 }
 
 /* ---- one value of any kind ---- */
@@ -437,15 +458,38 @@ static void note_name(struct conf_build *b, struct slice name, size_t at)
     b->names[b->n_names++] = (struct conf_name_use){.name = name, .at = at};
 }
 
-/* /…/ with something in it that no prefix has. */
-static bool is_regex(struct slice s)
+/* Of a path: /…/ with something in it that no prefix has; elsewhere: /…/ */
+bool conf_match_is_regex(enum option_type type, struct slice s)
 {
     if (s.n < 3 || s.p[0] != '/' || s.p[s.n - 1] != '/')
         return false;
-    for (size_t i = 1; i + 1 < s.n; i++)
+    for (size_t i = 1; i + 1 < s.n && type == OPTION_PATH; i++)
         if (strchr("\\^$*+?()[]{}|", s.p[i]))
             return true;
-    return false;
+    return type == OPTION_EXPR;
+}
+
+static bool check_regex(struct conf_build *b, const struct conf_kind *k, struct slice text, size_t at)
+{
+    struct regex *regex = NULL;
+    char why[REGEX_WHY] = "";
+    size_t fault = 0;
+    int r;
+
+    if (text.n - 2 > REGEX_PATTERN_MAX) {
+        conf_report_add(b->report, at, NULL, "the expression of `%s` is longer than %d characters", k->key, REGEX_PATTERN_MAX);
+        return false;
+    }
+    r = regex_new(slice_of(text.p + 1, text.n - 2), &regex, &fault, why);
+    regex_free(regex);
+    if (r == ERR_NOMEM)
+        conf_build_nomem(b);
+    else if (r < 0 && !conf_report_wants(b->report, at))
+        conf_report_add(b->report, at, NULL, "wrong");
+    else if (r < 0)
+        conf_report_add(b->report, at, conf_report_say(b->report, "at character %zu: %s", fault + 2, why), "%s is no regular expression",
+                        conf_report_quote(b->report, text));
+    return r == 0;
 }
 
 static void report_value(struct conf_build *b, const struct conf_kind *k, struct slice text,
@@ -467,18 +511,15 @@ bool conf_match_value(struct conf_build *b, const struct conf_kind *k, struct sl
 
     if (conf_value_word(k->words, text))
         return true;
-    if (k->type == OPTION_HOST)
+    if (k->type == OPTION_HOST || k->type == OPTION_SNI)
         return check_host(b, k, text, at);
     if (k->type == OPTION_RANGE && (slice_eq(text, SLICE("any")) ||
                                     (conf_value_is_list_file(text) && conf_value_is_file(text))))
         return true;
     if (k->type == OPTION_RANGE || k->type == OPTION_PREFIX)
         return parse_range(b, k, text, at, &range);
-    if (k->type == OPTION_PATH && is_regex(text)) {
-        conf_report_add(b->report, at, "write the beginning of the path: /v1/",
-                        "a regular expression as `%s` is not in this build", k->key);
-        return false;
-    }
+    if (conf_match_is_regex(k->type, text))
+        return check_regex(b, k, text, at);
     r = conf_value_check(k, text);
     if (r < 0)
         report_value(b, k, text, at, r);
@@ -516,186 +557,4 @@ void conf_match_check_names(struct conf_build *b)
                                : "write `name:` beside the `address` of an item of `listen`",
                         "no listener has the name %s", conf_report_quote(b->report, use->name));
     }
-}
-
-/* ---- matchers ---- */
-
-/* Room for one more in an array of a matcher, whose n has a power of two as capacity. */
-static void *grow(struct conf_build *b, void *v, unsigned n, size_t size)
-{
-    void *p = v;
-
-    if ((n & (n - 1)) == 0)
-        p = mem_grow(v, (n ? n * 2 : 1) * size);
-    if (!p)
-        conf_build_nomem(b);
-    return p;
-}
-
-static void add_port(struct conf_build *b, struct matcher *m, struct slice text)
-{
-    struct matcher_ports p = {1, UINT16_MAX}, *v = grow(b, m->ports, m->n_ports, sizeof(*v));
-
-    if (!v)
-        return;
-    m->ports = v;
-    if (!slice_eq(text, SLICE("any")))
-        CHECK(conf_value_ports(text, &p.first, &p.last) == 0);
-    m->ports[m->n_ports++] = p;
-}
-
-static void add_slice(struct conf_build *b, struct slice **v, unsigned *n, struct slice text)
-{
-    struct slice copy = arena_dup(b->arena, text), *grown = grow(b, *v, *n, sizeof(*grown));
-
-    if (grown)
-        *v = grown;
-    if (!copy.p)
-        conf_build_nomem(b);
-    else if (grown)
-        grown[(*n)++] = copy;
-}
-
-/* What one matcher is being made of. */
-struct making {
-    struct matcher *m;
-    struct host_sink hosts;
-    struct conf_ranges from, to;
-};
-
-static void add_word(struct conf_build *b, struct making *k, const char *key, enum option_type type,
-                     const struct option_word *words, struct slice text, size_t at)
-{
-    struct matcher *m = k->m;
-    struct conf_kind kind = {.key = key, .type = type};
-    const struct option_word *w;
-
-    switch (type) {
-    case OPTION_HOST:
-        add_host_item(b, &k->hosts, text, at);
-        return;
-    case OPTION_PORT:
-        add_port(b, m, text);
-        return;
-    case OPTION_PATH:
-        add_slice(b, &m->paths, &m->n_paths, text);
-        return;
-    case OPTION_METHOD:
-        add_slice(b, &m->methods, &m->n_methods, text);
-        return;
-    case OPTION_LISTENER:
-        add_slice(b, &m->listeners, &m->n_listeners, text);
-        return;
-    case OPTION_RANGE:
-        if (strcmp(key, "from") == 0) {
-            m->has_from = true;
-            conf_match_range(b, &kind, text, at, &k->from);
-        } else {
-            m->has_to = true;
-            conf_match_range(b, &kind, text, at, &k->to);
-        }
-        return;
-    case OPTION_WORD:
-        w = conf_value_word(words, text);
-        CHECK(w);
-        m->schemes = (uint8_t)(m->schemes | w->value);
-        return;
-    default:
-        CHECK(false); /* a word that is not built has been refused */
-    }
-}
-
-static void add_member(struct conf_build *b, struct making *k, const struct conf_node *node)
-{
-    const struct conf_member *m = conf_shape_member(&conf_shape_matcher, node->key->text);
-    const struct conf_node *item = node->kind == CONF_NODE_LIST ? node->first : node;
-
-    CHECK(m);
-    for (; item; item = node->kind == CONF_NODE_LIST ? item->next : NULL)
-        add_word(b, k, m->key, m->shape->type, m->shape->words, item->text, item->at);
-}
-
-static bool begin(struct conf_build *b, struct making *k, struct matcher *m)
-{
-    static const struct conf_kind kind = {.key = "host", .type = OPTION_HOST, .list = true};
-
-    *k = (struct making){.m = m, .hosts = {.k = &kind, .m = m}};
-    return !b->report->nomem;
-}
-
-static void end(struct conf_build *b, struct making *k)
-{
-    conf_match_ranges(b, &k->hosts.ranges, &k->m->host_ranges);
-    /* `any` is no condition. A list without entries is one that nothing meets. */
-    k->m->has_from = k->m->has_from && !k->from.any;
-    k->m->has_to = k->m->has_to && !k->to.any;
-    conf_match_ranges(b, &k->from, &k->m->from);
-    conf_match_ranges(b, &k->to, &k->m->to);
-}
-
-static void free_matcher(void *p)
-{
-    matcher_done(p);
-}
-
-static void make_map(struct conf_build *b, const struct conf_node *node, struct matcher *m)
-{
-    struct making k;
-
-    if (!begin(b, &k, m))
-        return;
-    for (const struct conf_node *i = node->first; i; i = i->next)
-        add_member(b, &k, i);
-    end(b, &k);
-}
-
-/* All bare hosts together are one matcher. */
-static void make_hosts(struct conf_build *b, const struct conf_node *first, bool list,
-                       struct matcher *m)
-{
-    struct making k;
-
-    if (!begin(b, &k, m))
-        return;
-    for (const struct conf_node *i = first; i; i = list ? i->next : NULL)
-        if (i->kind == CONF_NODE_TEXT)
-            add_host_item(b, &k.hosts, i->text, i->at);
-    end(b, &k);
-}
-
-static unsigned count_maps(const struct conf_node *node, bool *ret_texts)
-{
-    const struct conf_node *i = node->kind == CONF_NODE_LIST ? node->first : node;
-    unsigned n = 0;
-
-    *ret_texts = false;
-    for (; i; i = node->kind == CONF_NODE_LIST ? i->next : NULL) {
-        n += i->kind == CONF_NODE_MAP;
-        *ret_texts = *ret_texts || i->kind == CONF_NODE_TEXT;
-    }
-    return n;
-}
-
-void conf_match_build(struct conf_build *b, const struct conf_node *node,
-                      const struct matcher **ret_v, unsigned *ret_n)
-{
-    bool list = node->kind == CONF_NODE_LIST, texts;
-    unsigned n = count_maps(node, &texts) + texts, used = 0;
-    struct matcher *v = arena_zalloc(b->arena, (n ? n : 1) * sizeof(*v));
-
-    if (!v) {
-        conf_build_nomem(b);
-        return;
-    }
-    for (unsigned i = 0; i < n; i++)
-        conf_build_finish(b, free_matcher, &v[i]);
-    if (b->report->nomem)
-        return;
-    if (texts)
-        make_hosts(b, list ? node->first : node, list, &v[used++]);
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
-        if (i->kind == CONF_NODE_MAP)
-            make_map(b, i, &v[used++]);
-    *ret_v = v;
-    *ret_n = n;
 }

@@ -38,12 +38,26 @@ static const char *const type_names[] = {
     [OPTION_PORT] = "port",
     [OPTION_PATH] = "path",
     [OPTION_METHOD] = "method",
+    [OPTION_SNI] = "name",
+    [OPTION_EXPR] = "text",
+    [OPTION_GROUP] = "name",
+    [OPTION_TIME] = "time",
     [OPTION_LISTENER] = "name",
 };
 
+/* What may stand in the place of a map is said, unless it is for the entries of a list. */
+static const char *entry_name(const struct option_def *o)
+{
+    const struct conf_shape *bare = o->shape->bare;
+
+    if (o->shape == &conf_shape_matcher)
+        return "matcher";
+    return !bare || o->list ? "map" : bare->type == OPTION_WORD ? "word or map" : "path or map";
+}
+
 static void print_type(const struct option_def *o, FILE *to)
 {
-    const char *name = o->type == OPTION_ENTRY ? "matcher" : type_names[o->type];
+    const char *name = o->type == OPTION_ENTRY ? entry_name(o) : type_names[o->type];
 
     fprintf(to, "*%s*: %s%s", o->path, name, o->list ? " or list" : "");
 }

@@ -7,9 +7,13 @@
 
 #include "app/conf_addr.h"
 #include "app/conf_entry.h"
+#include "app/conf_limits.h"
 #include "app/conf_log.h"
 #include "app/conf_match.h"
+#include "app/conf_policy.h"
+#include "app/conf_rules.h"
 #include "app/conf_upstream.h"
+#include "app/conf_users.h"
 #include "base/check.h"
 #include "base/err.h"
 
@@ -79,6 +83,28 @@ static void read_unbuilt(struct conf_build *b, const struct option_def *o,
         conf_entry_check_kind(b, &k, node);
 }
 
+static const struct {
+    const char *path;
+    void (*read)(struct conf_build *b, const struct option_def *o, const struct conf_node *node);
+} entries[] = {
+    {"rules", conf_rules_read},
+    {"limits", conf_limits_read},
+    {"upstream", conf_upstream_read},
+    {"users", conf_users_read},
+    {"policy", conf_policy_read},
+};
+
+static void read_entries(struct conf_build *b, const struct option_def *o,
+                         const struct conf_node *node)
+{
+    for (size_t i = 0; i < ARRAY_LEN(entries); i++)
+        if (strcmp(o->path, entries[i].path) == 0) {
+            entries[i].read(b, o, node);
+            return;
+        }
+    CHECK(false); /* a key with entries that is built wants its line above */
+}
+
 static void read_leaf(struct conf_build *b, const struct option_def *o,
                       const struct conf_node *node)
 {
@@ -100,7 +126,10 @@ static void read_leaf(struct conf_build *b, const struct option_def *o,
         conf_addr_admin(b, o, node);
         return;
     case OPTION_ENTRY:
-        conf_upstream_read(b, o, node); /* the only one there is */
+        read_entries(b, o, node);
+        return;
+    case OPTION_PORT:
+        conf_policy_read_ports(b, o, node); /* the only one there is */
         return;
     case OPTION_CONTROL:
         read_control(b, o, node);

@@ -231,6 +231,18 @@ static char *print_placed(struct conf_report *r, const struct place *p, const ch
     return s;
 }
 
+/* Where it is, and nothing of what is there. */
+static char *print_hidden(struct conf_report *r, const struct place *p, const char *name,
+                          const char *message, const char *hint)
+{
+    char *s = print_new("%s:%u:%u: %s%s%s", name, p->line, p->column, message,
+                        hint ? "\n   hint: " : "", hint ? hint : "");
+
+    if (!s)
+        r->nomem = true;
+    return s;
+}
+
 static char *print_unplaced(struct conf_report *r, const char *name, const char *message,
                             const char *hint)
 {
@@ -293,7 +305,8 @@ void conf_report_add(struct conf_report *r, size_t at, const char *hint, const c
         p = find_place(r, source, at);
         e.line = p.line;
         e.column = p.column;
-        e.text = print_placed(r, &p, shown, message, hint);
+        e.text = source->hidden ? print_hidden(r, &p, shown, message, hint)
+                                : print_placed(r, &p, shown, message, hint);
     }
     if (e.text)
         insert(r, at, &e);

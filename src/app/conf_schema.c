@@ -311,7 +311,16 @@ static void put_single(struct maker *m, const struct kind *k)
         put_strings(m, "^every +" TIME "$");
         break;
     case OPTION_PATH:
-        put_strings(m, "^/[^ #?]*$");
+        put_strings(m, "^/([^ #?\\\\^]*|.*/)$");
+        break;
+    case OPTION_EXPR:
+        put_text(m, k, NULL);
+        break;
+    case OPTION_GROUP:
+        put_text(m, k, "^[^,]+$");
+        break;
+    case OPTION_TIME:
+        put_strings(m, "^[a-z0-9]\\S*( +\\S+)?$");
         break;
     case OPTION_METHOD:
         put_strings(m, "^[!#$%&'*+.^_`|~0-9A-Z-]+$");

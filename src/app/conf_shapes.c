@@ -5,9 +5,10 @@
  */
 #include "app/conf_shapes.h"
 
-#include "policy/matcher.h"
+#include "policy/limit.h"
+#include "policy/rules.h"
 
-enum { TEXT_MAX = 4096, STATUS_MIN = 200, STATUS_MAX = 599 };
+enum { TEXT_MAX = 4096, NAME_BYTES_MAX = 255, STATUS_MIN = 200, STATUS_MAX = 599 };
 
 /* ---- values that many entries share ---- */
 
@@ -36,8 +37,18 @@ static const struct conf_shape path = {.type = OPTION_PATH, .list = true};
 static const struct conf_shape method = {.type = OPTION_METHOD, .list = true};
 static const struct conf_shape scheme = {.type = OPTION_WORD, .list = true, .words = scheme_words};
 static const struct conf_shape listener = {.type = OPTION_LISTENER, .list = true};
-static const struct conf_shape header = {
-    .type = OPTION_DICT, .of = &texts, .what = "a map of fields", .like = "{user-agent: curl}"};
+static const struct conf_shape field_values = {
+    .type = OPTION_EXPR, .list = true, .words = any_words, .min = 1, .max = TEXT_MAX};
+static const struct conf_shape header = {.type = OPTION_DICT,
+                                         .of = &field_values,
+                                         .what = "a map of fields",
+                                         .like = "{user-agent: /curl/}"};
+static const struct conf_shape user = {
+    .type = OPTION_TEXT, .list = true, .words = any_words, .min = 1, .max = NAME_BYTES_MAX};
+static const struct conf_shape group = {
+    .type = OPTION_GROUP, .list = true, .min = 1, .max = NAME_BYTES_MAX};
+static const struct conf_shape time_of_week = {.type = OPTION_TIME, .list = true};
+static const struct conf_shape sni = {.type = OPTION_SNI, .list = true};
 static const struct conf_shape to = {.type = OPTION_RANGE, .list = true};
 
 const struct conf_shape conf_shape_port = {.type = OPTION_PORT, .list = true, .words = any_words};
@@ -45,25 +56,27 @@ const struct conf_shape conf_shape_port = {.type = OPTION_PORT, .list = true, .w
 /* The words that a matcher and a rule have in common. */
 #define MATCH_WORDS                                                                                \
     {"port", &conf_shape_port, .sentence = "Ports and ranges of them: 443, 8000-8099."},           \
-        {"path", &path, .sentence = "What the path begins with."},                                 \
+        {"path", &path,                                                                            \
+         .sentence = "What the path begins with, or an expression between slashes."},              \
         {"method", &method, .sentence = "Methods, in upper case."},                                \
         {"scheme", &scheme, .sentence = "*http*, *https* or *connect*."},                          \
-        {"header", &header, .unbuilt = true, .sentence = "Fields of the request."},                \
-        {"user", &texts, .unbuilt = true, .sentence = "Names of users."},                          \
-        {"group", &texts, .unbuilt = true, .sentence = "Groups of users."},                        \
-        {"label", &texts, .unbuilt = true, .sentence = "Labels of the client."},                   \
+        {"header", &header,                                                                        \
+         .sentence = "Fields of the request: a value, an expression between slashes, or *any*."},  \
+        {"user", &user, .sentence = "Names of users; *any* is whoever is known."},                 \
+        {"group", &group, .sentence = "Groups of users."},                                         \
+        {"label", &group, .sentence = "Labels that came with the user's name."},                   \
         {"from", &ranges, .sentence = "The client's address."},                                    \
         {"to", &to, .sentence = "The address that is dialled."},                                   \
         {"listener", &listener, .sentence = "Names of items of *listen*."},                        \
     {                                                                                              \
-        "time", &texts, .unbuilt = true, .sentence = "Days and hours."                             \
+        "time", &time_of_week, .sentence = "Days and hours: mon-fri 08:00-18:00."                  \
     }
 
 /* `except` takes a matcher without one: a grammar that goes round would have no end. */
 static const struct conf_member exception_members[] = {
     {"host", &host, .sentence = "A name, a .name, an address or range, *any*, or a list file."},
     MATCH_WORDS,
-    {"sni", &host, .unbuilt = true, .sentence = "The name in the ClientHello."},
+    {"sni", &sni, .sentence = "The name in the ClientHello."},
     {NULL},
 };
 static const struct conf_shape exception = {.type = OPTION_MAP,
@@ -76,8 +89,8 @@ static const struct conf_shape exception = {.type = OPTION_MAP,
 static const struct conf_member matcher_members[] = {
     {"host", &host, .sentence = "A name, a .name, an address or range, *any*, or a list file."},
     MATCH_WORDS,
-    {"sni", &host, .unbuilt = true, .sentence = "The name in the ClientHello."},
-    {"except", &exception, .unbuilt = true, .sentence = "What is left out."},
+    {"sni", &sni, .sentence = "The name in the ClientHello."},
+    {"except", &exception, .sentence = "What is left out."},
     {NULL},
 };
 const struct conf_shape conf_shape_matcher = {.type = OPTION_MAP,
@@ -91,11 +104,20 @@ const struct conf_shape conf_shape_matcher = {.type = OPTION_MAP,
 
 static const struct option_word ask_words[] = {{"always", 0}, {"when-needed", 1}, {NULL}};
 static const struct conf_shape ask = {.type = OPTION_WORD, .words = ask_words};
+static const struct conf_shape children = {.type = OPTION_COUNT, .min = 1, .max = 64};
+static const struct conf_shape concurrency = {.type = OPTION_COUNT, .min = 0, .max = 1000};
+static const struct conf_shape timeout = {.type = OPTION_DURATION, .min = 1, .max = 3600 * 1000};
+static const struct conf_shape cache = {
+    .type = OPTION_DURATION, .min = 0, .max = (uint64_t)7 * 24 * 3600 * 1000};
 static const struct conf_member users_members[] = {
     {"file", &file, .sentence = "Names and passwords, as htpasswd writes them."},
     {"groups", &file, .sentence = "Groups and who is in them."},
     {"ask", &ask, .sentence = "Whether every request is asked, or those that a rule needs it for."},
     {"command", &texts, .sentence = "A helper that speaks lines, and its arguments."},
+    {"children", &children, .sentence = "How many of it run at most."},
+    {"concurrency", &concurrency, .sentence = "Lines that one of them has at a time."},
+    {"timeout", &timeout, .sentence = "How long it may take to answer."},
+    {"cache", &cache, .sentence = "How long a right password is remembered."},
     {NULL},
 };
 static const char *const users_needs[] = {"file", "command", NULL};
@@ -108,11 +130,12 @@ const struct conf_shape conf_shape_users = {.type = OPTION_MAP,
                                             .like = "{file: users.htpasswd}"};
 
 static const struct option_word mode_words[] = {{"enforce", 0}, {"report", 1}, {NULL}};
-static const struct option_word sni_words[] = {{"strict", 0}, {"log", 1}, {"off", 2}, {NULL}};
+static const struct option_word sni_words[] = {
+    {"strict", SNI_STRICT}, {"log", SNI_LOG}, {"off", SNI_OFF}, {NULL}};
 static const struct option_word expect_words[] = {
-    {"tls", 0}, {"http", 1}, {"ssh", 2}, {"any", 3}, {NULL}};
+    {"tls", EXPECT_TLS}, {"http", EXPECT_HTTP}, {"ssh", EXPECT_SSH}, {"any", EXPECT_ANY}, {NULL}};
 static const struct conf_shape mode = {.type = OPTION_WORD, .words = mode_words};
-static const struct conf_shape rule_sni = {.type = OPTION_HOST, .list = true, .words = sni_words};
+static const struct conf_shape rule_sni = {.type = OPTION_SNI, .list = true, .words = sni_words};
 static const struct conf_shape expect = {.type = OPTION_WORD, .words = expect_words};
 
 static const struct conf_member rule_members[] = {
@@ -136,9 +159,9 @@ const struct conf_shape conf_shape_rule = {.type = OPTION_MAP,
                                            .what = "a rule",
                                            .like = "{allow: .example.net}"};
 
-static const struct option_word per_words[] = {{"client", 0},     {"user", 1}, {"group", 2},
-                                               {"rule", 3},       {"host", 4}, {"label", 5},
-                                               {"connection", 6}, {NULL}};
+static const struct option_word per_words[] = {{"client", PER_CLIENT}, {"user", PER_USER}, {"group", PER_GROUP},
+                                               {"rule", PER_RULE}, {"host", PER_HOST}, {"label", PER_LABEL},
+                                               {"connection", PER_CONNECTION}, {NULL}};
 static const struct conf_shape per = {.type = OPTION_WORD, .words = per_words};
 /* Of RATE, min is 1 where sizes are meant. */
 static const struct conf_shape requests = {
@@ -146,20 +169,27 @@ static const struct conf_shape requests = {
 static const struct conf_shape bandwidth = {
     .type = OPTION_RATE, .min = 1, .what = "a size a second", .like = "20MB/s"};
 static const struct conf_shape quota = {.type = OPTION_QUOTA};
+static const struct option_word at_limit_words[] = {{"refuse", 0}, {"slow", 1}, {NULL}};
+static const struct conf_shape at_limit = {.type = OPTION_WORD, .words = at_limit_words};
 static const struct conf_member limit_members[] = {
     {"for", &conf_shape_matcher, .sentence = "What the limit is about."},
     {"per", &per, .sentence = "Whose bucket it is; without it all share one."},
     {"requests", &requests, .sentence = "Requests a second."},
-    {"burst", &count, .sentence = "How many may come at once."},
-    {"bandwidth", &bandwidth, .sentence = "Bytes a second."},
-    {"tunnels", &count, .sentence = "Tunnels at the same time."},
-    {"quota", &quota, .sentence = "Bytes in a span of time."},
-    {"upload", &size, .sentence = "The largest upload."},
+    {"burst", &count, .sentence = "How many may come at once; a second's worth where nothing is said."},
     {"pace", &on_off, .sentence = "Wait instead of refusing."},
+    {"bandwidth", &bandwidth, .sentence = "Bytes a second, both directions together."},
+    {"bandwidth-up", &bandwidth, .sentence = "Bytes a second towards origins."},
+    {"bandwidth-down", &bandwidth, .sentence = "Bytes a second towards clients."},
+    {"tunnels", &count, .sentence = "Tunnels at the same time."},
+    {"quota", &quota, .sentence = "Bytes in an hour, day, week or month."},
+    {"at-limit", &at_limit, .sentence = "What a used-up quota does: *refuse* or *slow*."},
+    {"upload", &size, .sentence = "The most bytes that one message or tunnel may send."},
+    {"download", &size, .sentence = "The most bytes that one message or tunnel may fetch."},
+    {"name", &token, .sentence = "What logs and refusals call the limit."},
     {NULL},
 };
-static const char *const limit_needs[] = {"requests", "bandwidth", "tunnels",
-                                          "quota",    "upload",    NULL};
+static const char *const limit_needs[] = {"requests", "bandwidth", "bandwidth-up", "bandwidth-down", "tunnels",
+                                          "quota",    "upload",    "download",     NULL};
 const struct conf_shape conf_shape_limit = {.type = OPTION_MAP,
                                             .list = true,
                                             .members = limit_members,
@@ -206,8 +236,8 @@ static const struct conf_shape pac = {.type = OPTION_MAP,
 static const struct conf_member upstream_members[] = {
     {"for", &conf_shape_matcher, .sentence = "What goes this way."},
     {"bind", &prefixes, .sentence = "Source addresses."},
-    {"mark", &mark, .unbuilt = true, .sentence = "The mark of the sockets."},
-    {"interface", &interface, .unbuilt = true, .sentence = "The interface that is used."},
+    {"mark", &mark, .sentence = "The mark of the sockets (SO_MARK)."},
+    {"interface", &interface, .sentence = "The interface that is used (SO_BINDTODEVICE)."},
     {"via", &hops, .unbuilt = true, .sentence = "Proxies, one after the other until one works."},
     {"chain", &chain, .unbuilt = true, .sentence = "Proxies, one behind the other."},
     {"auth", &auth, .unbuilt = true, .sentence = "How ginnel proves who it is."},
@@ -361,6 +391,7 @@ const struct conf_shape conf_shape_rewrite = {.type = OPTION_MAP,
 static const struct conf_member policy_members[] = {
     {"mode", &mode, .sentence = "*report*: the final refusal is said and not done."},
     {"say", &text, .sentence = "The text of the final refusal."},
+    {"recheck", &on_off, .sentence = "Whether tunnels that a new configuration refuses are ended."},
     {NULL},
 };
 const struct conf_shape conf_shape_policy = {.type = OPTION_MAP,

@@ -8,6 +8,8 @@
 
 /* YAML in mem_* memory, with a NUL behind its *ret_n bytes. NULL: no memory. */
 char *conf_show(const struct conf *c, size_t *ret_n) MUST_USE;
+/* What it says of one key of the top, for comparing. */
+char *conf_show_key(const struct conf *c, const char *key, size_t *ret_n) MUST_USE;
 char *conf_show_defaults(size_t *ret_n) MUST_USE;
 
 #endif

@@ -14,6 +14,7 @@
 struct conf_source {
     char *name; /* as it was opened; messages show it */
     struct slice text;
+    bool hidden; /* its lines are no part of messages: there are passwords in it */
     char *owned; /* the text's memory; NULL: borrowed, or given back */
     size_t base;
     dev_t dev; /* 0 with a borrowed text */

@@ -59,7 +59,7 @@ static const struct option_word tunnels_words[] = {
 static const struct option_word reasons_words[] = {
     {"none", REASONS_NONE}, {"own", REASONS_OWN}, {"all", REASONS_ALL}, {NULL}};
 static const struct option_word private_words[] = {
-    {"allow", 0}, {"metadata", 1}, {"deny", 2}, {NULL}};
+    {"allow", GUARD_ALLOW}, {"metadata", GUARD_METADATA}, {"deny", GUARD_DENY}, {NULL}};
 static const struct option_word forwarded_words[] = {
     {"off", 0}, {"x-forwarded-for", 1}, {"rfc7239", 2}, {NULL}};
 static const struct option_word order_words[] = {{"eager", 0}, {"lazy", 1}, {NULL}};
@@ -74,7 +74,7 @@ const struct option_def conf_table[] = {
      NOWHERE,
      .sentence = "Where clients connect: an address and a port, *unix:* and an absolute path, or a "
                  "list of them; an item may be a map. *localhost:3128* means 127.0.0.1 and ::1; "
-                 "port 0 takes a free one. An address that is not loopback needs *clients*."},
+                 "port 0 takes a free one. An address that is not loopback needs *clients* or *users*."},
     {.path = "listen.address",
      .type = OPTION_LISTENING,
      .dflt_says = "none; it must be written",
@@ -95,8 +95,12 @@ const struct option_def conf_table[] = {
      .dflt_says = "those at the top",
      NOWHERE,
      .sentence = "Admitted addresses of this listener, instead of those at the top."},
-    {UNBUILT("listen.users", OPTION_ENTRY), .shape = &conf_shape_users,
-     .sentence = "Users of this listener."},
+    {.path = "listen.users",
+     .type = OPTION_ENTRY,
+     .shape = &conf_shape_users,
+     .dflt_says = "those at the top",
+     NOWHERE,
+     .sentence = "Users of this listener, instead of those at the top."},
     {.path = "listen.reasons",
      .type = OPTION_WORD,
      .words = reasons_words,
@@ -116,9 +120,22 @@ const struct option_def conf_table[] = {
      NOWHERE,
      .sentence = "Admitted client addresses: ranges such as 10.0.0.0/8, single addresses, list "
                  "files, or *any*, which is an open proxy. Others get 403."},
-    {UNBUILT("users", OPTION_ENTRY), .shape = &conf_shape_users,
-     .sentence = "Who may use the proxy."},
-    {ENTRIES("rules", &conf_shape_rule), .sentence = "What may be reached."},
+    {.path = "users",
+     .type = OPTION_ENTRY,
+     .shape = &conf_shape_users,
+     .dflt_says = "nobody is asked",
+     NOWHERE,
+     .sentence = "Who may use the proxy: a file of names and passwords, or a map (see USERS). With "
+                 "*clients*, too, both must hold. Whoever is unknown gets 407."},
+    {.path = "rules",
+     .type = OPTION_ENTRY,
+     .list = true,
+     .appends = true,
+     .shape = &conf_shape_rule,
+     .dflt_says = "none: whatever *ports* and *private* leave open",
+     NOWHERE,
+     .sentence = "What may be reached: a list of maps, each with *allow* or *deny* and what else must hold. The first that "
+                 "matches decides; what none decides is refused (see RULES). An empty list allows nothing."},
     {.path = "include",
      .type = OPTION_PATTERN,
      .list = true,
@@ -127,11 +144,31 @@ const struct option_def conf_table[] = {
      .sentence = "More files: paths relative to this file, whose last part may have *\\** and "
                  "*?*. Their lists follow this file's, in the order of their names; everything "
                  "else may stand in one of the files only."},
-    {UNBUILT("private", OPTION_WORD), .words = private_words,
-     .sentence = "Whether private addresses may be reached."},
-    {UNBUILT("ports", OPTION_PORT), .list = true, .words = any_words,
-     .sentence = "Ports that may be reached."},
-    {ENTRIES("limits", &conf_shape_limit), .sentence = "Rates and quotas."},
+    {.path = "private",
+     .type = OPTION_WORD,
+     .words = private_words,
+     .dflt_says = "*deny* with *rules* or a listener off loopback, else *metadata*",
+     .offset = AT(private),
+     .sentence = "What may be reached of the addresses that are not the public Internet's (see PRIVATE ADDRESSES): *allow* "
+                 "all, *metadata* all but those at which clouds tell secrets, *deny* none. An *allow* with *to*, or "
+                 "with the address itself, opens its own all the same."},
+    {.path = "ports",
+     .type = OPTION_PORT,
+     .list = true,
+     .words = any_words,
+     .dflt_says = "80 and 443; without *rules*, and with all listeners on loopback, every port",
+     NOWHERE,
+     .sentence = "Ports that may be reached: of each *allow* that says no *port*, and of everything where there are no "
+                 "*rules*. Ranges are written 8000-8099, and *any* is every port."},
+    {.path = "limits",
+     .type = OPTION_ENTRY,
+     .list = true,
+     .appends = true,
+     .shape = &conf_shape_limit,
+     .dflt_says = "none",
+     NOWHERE,
+     .sentence = "How much: a list of maps, each with *requests*, *bandwidth*, *tunnels*, *quota*, *upload* or *download*, whom it is "
+                 "about (*for*), and whose bucket it is (*per*). All that match must hold (see LIMITS)."},
     SECTION("capacity", "Bounds of the whole process. What is over one of them gets 503 with Retry-After; nothing "
                         "that runs is ended."),
     {.path = "capacity.connections",
@@ -200,7 +237,8 @@ const struct option_def conf_table[] = {
      NOWHERE,
      .sentence = "Which way requests go: a list of maps. *for* is a matcher (see LANGUAGE), without it "
                  "everything; *bind* the address, range or list of them that the connections come "
-                 "from. The first entry that matches decides (see SOURCE ADDRESSES). Nothing "
+                 "from, *mark* the mark of their sockets, *interface* the network interface that they use. "
+                 "The first entry that matches decides (see SOURCE ADDRESSES). Nothing "
                  "else that an entry may say is in this build."},
     {UNBUILT("intercept", OPTION_SECTION), .sentence = "Looking inside TLS."},
     {UNBUILT("intercept.only", OPTION_ENTRY), .shape = &conf_shape_matcher,
@@ -378,8 +416,14 @@ const struct option_def conf_table[] = {
      .words = auto_words,
      .offset = AT(workers),
      .sentence = "Threads that carry traffic. *auto* is one a processor."},
-    {UNBUILT("policy", OPTION_ENTRY), .shape = &conf_shape_policy,
-     .sentence = "What the final refusal does."},
+    {.path = "policy",
+     .type = OPTION_ENTRY,
+     .shape = &conf_shape_policy,
+     .dflt_says = "*enforce*",
+     NOWHERE,
+     .sentence = "What happens where no rule decides: *enforce* refuses, *report* lets pass and says in the log what would have "
+                 "been refused. As a map: *mode* is one of the two, *say* the text of that refusal, and with *recheck: yes* a "
+                 "reload ends the tunnels that it would not let pass any more."},
 };
 const unsigned conf_table_n = ARRAY_LEN(conf_table);
 
@@ -389,6 +433,7 @@ _Static_assert(sizeof(enum reasons) == sizeof(int), "words are written as int");
 _Static_assert(sizeof(enum access_layout) == sizeof(int), "words are written as int");
 _Static_assert(sizeof(enum access_tunnels) == sizeof(int), "words are written as int");
 _Static_assert(sizeof(enum resolve_family) == sizeof(int), "words are written as int");
+_Static_assert(sizeof(enum guard_mode) == sizeof(int), "words are written as int");
 _Static_assert(sizeof(unsigned) == sizeof(uint32_t), "counts are written as uint32_t");
 
 const struct option_def *conf_table_find(struct slice path)

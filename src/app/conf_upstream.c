@@ -5,15 +5,9 @@
 #include "app/conf_upstream.h"
 
 #include "app/conf_entry.h"
-#include "app/conf_match.h"
-
-static const struct conf_node *member(const struct conf_node *map, struct slice key)
-{
-    for (const struct conf_node *m = map->first; m; m = m->next)
-        if (m->key->kind == CONF_NODE_TEXT && slice_eq(m->key->text, key))
-            return m;
-    return NULL;
-}
+#include "app/conf_matcher.h"
+#include "base/check.h"
+#include "base/num.h"
 
 static unsigned count_items(const struct conf_node *node)
 {
@@ -48,6 +42,20 @@ static void read_bind(struct conf_build *b, const struct conf_node *node, struct
     r->bind = v;
 }
 
+static void read_way(const struct conf_node *node, struct route *r)
+{
+    const struct conf_node *mark = conf_matcher_member(node, "mark"), *interface = conf_matcher_member(node, "interface");
+    uint64_t v = 0;
+
+    if (mark)
+        CHECK(num_dec(mark->text, UINT32_MAX, &v) == 0);
+    r->mark = (uint32_t)v;
+    if (!interface)
+        return;
+    CHECK(interface->text.n < sizeof(r->interface));
+    memcpy(r->interface, interface->text.p, interface->text.n);
+}
+
 /* What stands in the place of an entry: a word, and none that is built. */
 static void refuse_word(struct conf_build *b, const struct conf_node *node)
 {
@@ -59,17 +67,17 @@ static void refuse_word(struct conf_build *b, const struct conf_node *node)
 
 static void read_entry(struct conf_build *b, const struct conf_node *node, struct route *r)
 {
-    const struct conf_node *bind = member(node, SLICE("bind")), *where = member(node, SLICE("for"));
+    const struct conf_node *bind = conf_matcher_member(node, "bind"), *where = conf_matcher_member(node, "for");
 
-    if (!bind) /* nothing else is built of what an entry needs: the file broke off here */
-        return;
     r->place = conf_build_place(b, node->at);
     r->turn = arena_zalloc(b->arena, sizeof(*r->turn));
     if (!r->turn)
         conf_build_nomem(b);
-    read_bind(b, bind, r);
+    if (bind)
+        read_bind(b, bind, r);
+    read_way(node, r);
     if (where && where->kind != CONF_NODE_BAD && !where->open)
-        conf_match_build(b, where, &r->where, &r->n_where);
+        conf_matcher_build(b, where, &r->where, &r->n_where);
 }
 
 /* Room for n more entries, behind those of the files before. */
@@ -96,12 +104,13 @@ void conf_upstream_read(struct conf_build *b, const struct option_def *o,
     unsigned n = count_items(node);
     size_t before = conf_report_count(b->report);
     struct route *r;
+    bool right;
 
-    conf_entry_check(b, conf_table_key(o), o->shape, node, true);
+    right = conf_entry_check(b, conf_table_key(o), o->shape, node, true);
     if (conf_report_count(b->report) == before)
         for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
             refuse_word(b, i);
-    if (conf_report_count(b->report) != before || b->report->nomem || node->open || n == 0)
+    if (!right || conf_report_count(b->report) != before || n == 0)
         return;
     if (n > CONF_ROUTES_MAX - b->conf->n_routes) {
         conf_report_add(b->report, node->at, NULL, "`upstream` has more than %d entries",

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/num.h"
 #include "io/addr.h"
+#include "policy/match_time.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -365,16 +366,28 @@ static int check_pattern(struct slice s)
     return 0;
 }
 
+/* What no path has as it stands (RFC 3986 3.3) is refused: an expression without its slashes would never match, and say nothing about it. */
 static int check_path(struct slice s)
 {
-    return s.n && s.p[0] == '/' && !has_control(s) && slice_find(s, ' ') == s.n &&
-                   slice_find(s, '#') == s.n && slice_find(s, '?') == s.n
-               ? 0
-               : ERR_SYNTAX;
+    if (s.n == 0 || s.p[0] != '/' || has_control(s))
+        return ERR_SYNTAX;
+    for (size_t i = 0; i < s.n; i++)
+        if (strchr(" #?\\^", s.p[i]))
+            return ERR_SYNTAX;
+    return 0;
+}
+
+/* Names are kept in lists with commas between. */
+static int check_group(const struct conf_kind *k, struct slice s)
+{
+    if (s.n == 0 || has_control(s) || slice_find(s, ',') < s.n || slice_trim(s).n != s.n)
+        return ERR_SYNTAX;
+    return in_range(k, s.n);
 }
 
 int conf_value_check(const struct conf_kind *k, struct slice s)
 {
+    struct matcher_time time;
     uint16_t first, last;
     struct addr a;
     bool on;
@@ -395,6 +408,7 @@ int conf_value_check(const struct conf_kind *k, struct slice s)
     case OPTION_LISTENER:
         return conf_value_is_token(s) ? 0 : ERR_SYNTAX;
     case OPTION_TEXT:
+    case OPTION_EXPR: /* an expression is conf_match's */
         return in_range(k, s.n);
     case OPTION_RATE:
         return check_rate(k, s);
@@ -422,7 +436,12 @@ int conf_value_check(const struct conf_kind *k, struct slice s)
         return check_path(s);
     case OPTION_METHOD:
         return check_method(s);
+    case OPTION_GROUP:
+        return check_group(k, s);
+    case OPTION_TIME:
+        return match_time_parse(s, &time);
     case OPTION_WORD: /* it is none of the words */
+    case OPTION_SNI:
     case OPTION_RANGE:
     case OPTION_PREFIX:
     case OPTION_HOST:

@@ -43,7 +43,7 @@ bool conf_value_is_list_file(struct slice s);
 const struct option_word *conf_value_word(const struct option_word *words, struct slice s);
 
 /* Whether the text is a value of that kind: 0, ERR_SYNTAX or ERR_RANGE. Words count. Not for HOST,
- * RANGE and PREFIX, which are conf_match's. */
+ * SNI, RANGE, PREFIX and expressions, which are conf_match's. */
 int conf_value_check(const struct conf_kind *k, struct slice s) MUST_USE;
 
 /* Writes the value of a checked type at the option's offset from base (struct conf, or the item's

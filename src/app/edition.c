@@ -4,6 +4,9 @@
  */
 #include "app/edition.h"
 
+#include "app/conf_policy.h"
+#include "app/programs.h"
+#include "app/conf_show.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -65,6 +68,7 @@ static void add_listener(struct edition *e, const struct listeners_item *i)
         .name = e->names[n],
         .reasons = reasons_of(e->conf, i),
         .clients = clients_index(e, i->conf),
+        .users = i->conf && i->conf->users ? i->conf->users : e->conf->users,
     };
     if (i->socket->kind != CONF_LISTEN_TCP)
         return;
@@ -72,6 +76,29 @@ static void add_listener(struct edition *e, const struct listeners_item *i)
         e->admin[e->policy.n_admin++] = i->socket->addr;
     else
         e->own[e->policy.n_own++] = i->socket->addr;
+}
+
+/* What may be reached, of what was written and of the listeners there are. */
+static void set_rules(struct edition *e, const struct listeners_plan *p)
+{
+    const struct conf *c = e->conf;
+    struct policy *policy = &e->policy;
+    bool out = false;
+
+    for (unsigned i = 0; i < p->n; i++)
+        out = out || (p->v[i].socket->role == LISTEN_PROXY && reaches_out(p->v[i].socket));
+    policy->has_rules = c->has_rules;
+    policy->rules = c->rules;
+    policy->n_rules = c->n_rules;
+    policy->place = c->rules_place;
+    policy->report = c->report;
+    policy->say = c->say;
+    policy->recheck = c->recheck;
+    policy->private = conf_policy_private(c, out, &e->conf->private_why);
+    policy->private_place = c->private_place;
+    policy->n_ports = conf_policy_ports(c, out, &policy->ports);
+    policy->ports_place = c->ports_place;
+    e->conf->private_in_force = policy->private;
 }
 
 /* What a wildcard listener answers to besides loopback. */
@@ -114,12 +141,76 @@ struct edition *edition_new(struct conf *c, const struct listeners_plan *p, unsi
     e->snap.conf = &c->proxy;
     e->snap.policy = &e->policy;
     e->snap.resolve = &c->resolve;
+    e->snap.users = c->users;
     e->snap.listen = e->listen;
     e->snap.routes = c->routes;
     e->snap.n_routes = c->n_routes;
+    e->snap.limits = c->limits;
+    e->snap.n_limits = c->n_limits;
     for (unsigned i = 0; i < p->n; i++)
         add_listener(e, &p->v[i]);
+    set_rules(e, p);
     find_local(e);
+    return e;
+}
+
+int edition_start_programs(struct edition *e, struct programs *ps)
+{
+    int r = programs_attach(ps, e->conf);
+
+    if (r == 0)
+        e->programs = ps;
+    return r;
+}
+
+/* ---- of a file ---- */
+
+struct paper {
+    struct listeners_plan plan;
+    struct listen_socket sockets[LISTENERS_MAX];
+};
+
+static void paper_socket(struct paper *p, enum listen_role role, enum conf_listen_kind kind, const struct addr *a, const char *text)
+{
+    struct listen_socket *s = &p->sockets[p->plan.n];
+
+    s->id = p->plan.n + 1;
+    s->role = role;
+    s->kind = kind;
+    s->asked = s->addr = *a;
+    snprintf(s->text, sizeof(s->text), "%s", text);
+    p->plan.v[p->plan.n++].socket = s;
+}
+
+static void paper_plan(struct paper *p, const struct conf *c)
+{
+    static const struct addr nowhere;
+    char text[ADDR_TEXT_MAX];
+
+    for (unsigned i = 0; i < c->n_listen && p->plan.n < LISTENERS_MAX; i++) {
+        const struct conf_listen *l = &c->listen[i];
+
+        paper_socket(p, LISTEN_PROXY, l->kind, l->kind == CONF_LISTEN_TCP ? &l->addr : &nowhere, l->text);
+        p->plan.v[p->plan.n - 1].conf = l;
+    }
+    for (unsigned i = 0; i < c->n_admin && p->plan.n < LISTENERS_MAX; i++) {
+        addr_text(&c->admin[i], text);
+        paper_socket(p, LISTEN_ADMIN, CONF_LISTEN_TCP, &c->admin[i], text);
+    }
+}
+
+struct edition *edition_of_file(struct conf *c)
+{
+    struct paper *p = mem_zalloc(sizeof(*p));
+    struct edition *e = NULL;
+
+    if (p) {
+        paper_plan(p, c);
+        e = edition_new(c, &p->plan, 0);
+    } else {
+        conf_free(c);
+    }
+    mem_free(p);
     return e;
 }
 
@@ -128,8 +219,20 @@ void edition_free(struct edition *e)
     if (!e)
         return;
     list_del(&e->link);
+    if (e->programs)
+        programs_release(e->programs, e->conf);
     conf_free(e->conf);
     mem_free(e);
+}
+
+void edition_say(const struct edition *e, const struct edition *before)
+{
+    static const char *const words[] = {
+        [GUARD_ALLOW] = "open", [GUARD_METADATA] = "open, but for those at which clouds tell secrets", [GUARD_DENY] = "denied"};
+    enum guard_mode mode = e->policy.private;
+
+    if (!before || before->policy.private != mode)
+        log_info("private addresses: %s (%s)", words[mode], e->conf->private_why);
 }
 
 /* ---- what differs ---- */
@@ -150,6 +253,11 @@ static bool same_clients(const struct conf_clients *a, const struct conf_clients
     return a->set == b->set && a->any == b->any && same_ranges(&a->ranges, &b->ranges);
 }
 
+static bool same_users(const struct users *a, const struct users *b)
+{
+    return a == b || (a && b && a->content == b->content);
+}
+
 static bool same_listen(const struct conf *a, const struct conf *b)
 {
     if (a->n_listen != b->n_listen)
@@ -158,7 +266,7 @@ static bool same_listen(const struct conf *a, const struct conf *b)
         const struct conf_listen *x = &a->listen[i], *y = &b->listen[i];
 
         if (!same_text(x->text, y->text) || !same_text(x->name, y->name) || x->reasons != y->reasons ||
-            !same_clients(&x->clients, &y->clients))
+            !same_clients(&x->clients, &y->clients) || !same_users(x->users, y->users))
             return false;
     }
     return true;
@@ -184,17 +292,29 @@ static bool same_resolver(const struct resolve_conf *a, const struct resolve_con
            a->stale_ms == b->stale_ms;
 }
 
-/* Matchers are not compared: an output that has one may have changed. */
-static bool same_log(const struct conf *a, const struct conf *b)
+/* What has matchers in it is compared as it would be written. Without memory for that it may differ. */
+static bool same_written(const struct conf *a, const struct conf *b, const char *key)
 {
-    if (a->n_outputs != b->n_outputs || a->log_level != b->log_level)
-        return false;
-    for (unsigned i = 0; i < a->n_outputs; i++) {
-        const struct access_output *x = &a->outputs[i], *y = &b->outputs[i];
+    size_t n, m;
+    char *x = conf_show_key(a, key, &n), *y = conf_show_key(b, key, &m);
+    bool same = x && y && n == m && memcmp(x, y, n) == 0;
 
-        if (x->sink != y->sink || !same_text(x->path, y->path) || x->layout != y->layout || x->tunnels != y->tunnels ||
-            x->every_ms != y->every_ms || x->n_where || y->n_where ||
-            (x->sink == ACCESS_SYSLOG_UDP && !addr_eq(&x->udp, &y->udp)))
+    mem_free(x);
+    mem_free(y);
+    return same;
+}
+
+/* What entries are about is in their identities. */
+static bool same_limits(const struct conf *a, const struct conf *b)
+{
+    if (a->n_limits != b->n_limits)
+        return false;
+    for (unsigned i = 0; i < a->n_limits; i++) {
+        const struct limit *x = &a->limits[i], *y = &b->limits[i];
+
+        if (x->id != y->id || x->requests != y->requests || x->burst != y->burst || x->pace != y->pace || x->bandwidth != y->bandwidth ||
+            x->bandwidth_up != y->bandwidth_up || x->bandwidth_down != y->bandwidth_down || x->tunnels != y->tunnels || x->quota != y->quota ||
+            x->slow != y->slow || x->upload != y->upload || x->download != y->download || !same_text(x->name, y->name))
             return false;
     }
     return true;
@@ -208,7 +328,12 @@ size_t edition_diff(const struct conf *a, const struct conf *b, char *out, size_
     } keys[] = {
         {"listen", same_listen(a, b)},
         {"clients", same_clients(&a->clients, &b->clients)},
-        {"upstream", a->n_routes == 0 && b->n_routes == 0}, /* matchers are not compared */
+        {"users", same_users(a->users, b->users)},
+        {"limits", same_limits(a, b)},
+        {"rules", same_written(a, b, "rules")},
+        {"private", a->private_in_force == b->private_in_force},
+        {"ports", same_written(a, b, "ports")},
+        {"upstream", same_written(a, b, "upstream")},
         {"sizes", memcmp(&a->proxy.sizes, &b->proxy.sizes, sizeof(a->proxy.sizes)) == 0},
         {"capacity", memcmp(&a->proxy.capacity, &b->proxy.capacity, sizeof(a->proxy.capacity)) == 0},
         {"resolver", same_resolver(&a->resolve, &b->resolve)},
@@ -218,8 +343,9 @@ size_t edition_diff(const struct conf *a, const struct conf *b, char *out, size_
         {"reasons", a->reasons == b->reasons},
         {"admin", same_admin(a, b)},
         {"control", a->control == b->control && same_text(a->control_path, b->control_path)},
-        {"log", same_log(a, b)},
+        {"log", same_written(a, b, "log")},
         {"workers", a->workers == b->workers},
+        {"policy", same_written(a, b, "policy")},
     };
     size_t n = 0;
 

@@ -3,10 +3,12 @@
  * thread, from the house's exchanges and for USR2.
  */
 #include "app/conf_show.h"
+#include "app/denied.h"
 #include "app/dump.h"
 #include "app/server.h"
 #include "app/status.h"
 #include "app/text.h"
+#include "app/why_page.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "build_config.h"
@@ -125,6 +127,7 @@ static void view_fill(const struct server *s, struct picture *p, struct server_v
                    .errors = s->last_errors},
         .log = access_counts(s->log),
         .capacity = capacity_view(s),
+        .limits = charge_table_count(s->charges),
     };
     memcpy(v->reload.counts, s->reloads, sizeof(v->reload.counts));
     view_process(&v->process);
@@ -207,6 +210,29 @@ static char *ask_config(void *owner)
     return conf_show(s->current->conf, &n);
 }
 
+static char *ask_denied(void *owner, bool json, size_t *ret_n)
+{
+    const struct server *s = owner;
+    struct denial *v = mem_alloc(DENIALS_MAX * sizeof(*v));
+    struct denied_view d = {.v = v, .policy = s->current->snap.policy};
+    char *p;
+
+    if (!v)
+        return NULL;
+    d.n = denials_read(s->denials, v, DENIALS_MAX, &d.total);
+    p = json ? denied_json(&d, ret_n) : denied_text(&d, ret_n);
+    mem_free(v);
+    return p;
+}
+
+static int ask_why(void *owner, struct slice query, bool json, char **ret_text, size_t *ret_n, char why[SITE_WHY])
+{
+    const struct server *s = owner;
+    const struct why_state state = {.charges = s->charges, .now_us = s->house.loop.now_us, .wall_ms = s->house.loop.wall_ms};
+
+    return why_page(s->current, s->charges ? &state : NULL, query, json, ret_text, ret_n, why);
+}
+
 void house_site(struct server *s)
 {
     s->site = (struct site_ops){
@@ -217,6 +243,8 @@ void house_site(struct server *s)
         .reload = ask_reload,
         .drain = ask_drain,
         .config = ask_config,
+        .denied = ask_denied,
+        .why = ask_why,
     };
 }
 

@@ -299,9 +299,9 @@ static int plan_handed(struct listeners *ls, const struct conf *c, struct listen
 
         if (is_planned(p, s))
             continue;
-        if (!is_local(s) && !c->clients.set)
+        if (!is_local(s) && !c->clients.set && (!c->users || c->users->when_needed))
             return say(e, EXIT_CONFIG,
-                       "%s, handed over by systemd, can be reached from other machines, and `clients` is not set: write `clients: [10.0.0.0/8]` "
+                       "%s, handed over by systemd, can be reached from other machines, and neither `clients` nor `users` is set: write `clients: [10.0.0.0/8]` "
                        "(or `clients: any` for an open proxy)",
                        s->text);
         if (p->n == LISTENERS_MAX)

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* main: runs what the command line asks for. What there is, app/command.c knows.
  */
+#include "app/check_against.h"
+#include "app/check_test.h"
 #include "app/command.h"
 #include "app/completion.h"
 #include "app/config_commands.h"
+#include "app/passwd.h"
+#include "app/from_log.h"
 #include "app/remote.h"
 #include "app/serve.h"
+#include "app/why_command.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/num.h"
@@ -44,6 +49,23 @@ static int run_completion(const struct command_call *call)
                : EXIT_USAGE; /* the table has the same shells */
 }
 
+static const char *value_of(const struct command_call *call, enum command_flag option)
+{
+    for (unsigned i = 0; i < call->n_values; i++)
+        if (call->values[i].option == option)
+            return call->values[i].value;
+    return NULL;
+}
+
+static int run_check(const struct command_call *call)
+{
+    if (call->given & 1u << FLAG_TEST)
+        return check_test(call, value_of(call, FLAG_TEST));
+    if (call->given & 1u << FLAG_AGAINST)
+        return check_against(call, value_of(call, FLAG_AGAINST));
+    return config_commands_check(call);
+}
+
 static int run_help(const struct command_call *call)
 {
     if (command_print_help(call->asked, stdout))
@@ -54,12 +76,16 @@ static int run_help(const struct command_call *call)
 
 static int (*const run[COMMAND_BUILT])(const struct command_call *call) = {
     [COMMAND_SERVE] = run_serve,
-    [COMMAND_CHECK] = config_commands_check,
+    [COMMAND_CHECK] = run_check,
     [COMMAND_CONFIG_SHOW] = config_commands_show,
     [COMMAND_CONFIG_SCHEMA] = config_commands_schema,
     [COMMAND_STATUS] = remote_status,
     [COMMAND_RELOAD] = remote_reload,
     [COMMAND_DRAIN] = remote_drain,
+    [COMMAND_PASSWD] = passwd_command,
+    [COMMAND_WHY] = why_command,
+    [COMMAND_DENIED] = remote_denied,
+    [COMMAND_FROM_LOG] = from_log_command,
     [COMMAND_COMPLETION] = run_completion,
     [COMMAND_HELP] = run_help,
 };

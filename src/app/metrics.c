@@ -217,6 +217,17 @@ static void put_capacity(struct text *t, const struct server_view *v)
     gauge(t, "capacity_memory_limit_bytes", "capacity.memory", v->capacity.memory_limit);
 }
 
+static void put_limits(struct text *t, const struct server_view *v)
+{
+    gauge(t, "limit_buckets", "buckets of limits that exist, of 65536; one that rests makes room for another", v->limits.buckets);
+    gauge(t, "limit_overflow_buckets", "buckets that many share because the others are in use", v->limits.overflow);
+    counter(t, "limit_overflows_total", "times that a shared bucket had to do", v->limits.overflowed);
+    family(t, "limit_wait_seconds_total", "counter", "how long requests and bytes have waited for limits, all together");
+    sample_name(t, "limit_wait_seconds_total", "");
+    put_us(t, sum_of(v, COUNTER_LIMIT_WAIT_US));
+    text_str(t, "\n");
+}
+
 static void put_log(struct text *t, const struct server_view *v)
 {
     counter(t, "log_records_written_total", "access records written", v->log.written);
@@ -264,6 +275,7 @@ char *metrics_text(const struct server_view *v, size_t *ret_n)
     put_configuration(&t, v);
     put_now(&t, v);
     put_capacity(&t, v);
+    put_limits(&t, v);
     put_workers(&t, v);
     put_counters(&t, v);
     put_ends(&t, v);

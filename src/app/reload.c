@@ -39,6 +39,7 @@ void reload_retire(struct server *s)
     bool any = false;
 
     close_removed(s);
+    programs_sweep(&s->programs);
     LIST_EACH(it, &s->retired)
     {
         struct edition *e = LIST_ENTRY(it, struct edition, link);
@@ -203,15 +204,18 @@ static enum reload_result put_in_service(struct server *s, const char *cause, st
         return failed_text(s, cause, text);
     }
     e = edition_new(c, &p, s->generation + 1);
-    if (!e) {
+    if (!e || edition_start_programs(e, &s->programs) < 0) {
         access_close(set);
         listeners_drop(&s->listeners, &p);
+        edition_free(e);
         return failed_text(s, cause, "out of memory");
     }
     e->snap.released = house_released;
     e->snap.owner = s;
     s->generation++;
     reload_say_listeners(&p, false);
+    edition_say(e, old);
+    serve_keep_quotas(s, e->conf);
     commit(s, e, &p);
     closed = s->n_removed;
     access_switch(s->log, set);

@@ -83,20 +83,38 @@ static void print_reply(const struct control_reply *reply, FILE *to)
         fputc('\n', to);
 }
 
-static int ask(const struct command_call *call, struct control_question *q)
+static int find_socket(const struct command_call *call, bool look_only, char path[CONTROL_PATH],
+                       char why[CONTROL_WHY])
 {
-    char path[CONTROL_PATH], why[CONTROL_WHY];
-    struct control_reply reply;
     struct conf *conf;
-    int r = find_conf(call, strcmp(q->method, "GET") == 0, &conf), code;
+    int r = find_conf(call, look_only, &conf);
 
+    why[0] = '\0';
     if (r)
         return r;
     r = control_path(conf, path, why);
     conf_free(conf);
-    if (r < 0) {
-        complain(why);
+    if (r < 0)
         return r == ERR_LIMIT ? EXIT_CONFIG : EXIT_UNAVAILABLE;
+    return 0;
+}
+
+int remote_socket(const struct command_call *call, char ret_path[CONTROL_PATH],
+                  char why[CONTROL_WHY])
+{
+    return find_socket(call, true, ret_path, why);
+}
+
+static int ask(const struct command_call *call, struct control_question *q)
+{
+    char path[CONTROL_PATH], why[CONTROL_WHY];
+    struct control_reply reply;
+    int r = find_socket(call, strcmp(q->method, "GET") == 0, path, why), code;
+
+    if (r) {
+        if (why[0])
+            complain(why);
+        return r;
     }
     q->path = path;
     q->tell = isatty(STDERR_FILENO) ? stderr : NULL;
@@ -154,6 +172,16 @@ int remote_config(const struct command_call *call)
     struct control_question q = {.method = "GET",
                                  .target = "/config",
                                  .accept = "text/plain",
+                                 .deadline_ms = CONTROL_DEADLINE_MS};
+
+    return ask(call, &q);
+}
+
+int remote_denied(const struct command_call *call)
+{
+    struct control_question q = {.method = "GET",
+                                 .target = "/denied",
+                                 .accept = accepted(call),
                                  .deadline_ms = CONTROL_DEADLINE_MS};
 
     return ask(call, &q);

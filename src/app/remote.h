@@ -6,6 +6,7 @@
 #define APP_REMOTE_H
 
 #include "app/command.h"
+#include "app/control.h"
 
 /* Beside those of app/serve.h (sysexits.h). */
 enum { EXIT_SOFTWARE = 70, EXIT_IOERR = 74, EXIT_TEMPFAIL = 75 };
@@ -13,6 +14,9 @@ enum { EXIT_SOFTWARE = 70, EXIT_IOERR = 74, EXIT_TEMPFAIL = 75 };
 int remote_status(const struct command_call *call) MUST_USE;
 int remote_reload(const struct command_call *call) MUST_USE;
 int remote_drain(const struct command_call *call) MUST_USE;
+int remote_denied(const struct command_call *call) MUST_USE;
+/* Where the running ginnel would be asked, as by `status`. 0; or the exit code with why, which is empty where it has been said already. */
+int remote_socket(const struct command_call *call, char ret_path[CONTROL_PATH], char why[CONTROL_WHY]) MUST_USE;
 int remote_config(const struct command_call *call) MUST_USE;
 
 #endif

@@ -180,11 +180,12 @@ static int open_edition(struct server *s, struct conf *c)
     }
     listeners_commit(&s->listeners, &p, removed, &n);
     s->current = edition_new(c, &p, ++s->generation);
-    if (!s->current)
+    if (!s->current || edition_start_programs(s->current, &s->programs) < 0)
         return EXIT_OSERR;
     s->current->snap.released = house_released;
     s->current->snap.owner = s;
     reload_say_listeners(&p, true);
+    edition_say(s->current, NULL);
     return 0;
 }
 
@@ -238,6 +239,22 @@ static int listen_all(struct server *s, struct worker *w, bool house)
     return 0;
 }
 
+void serve_keep_quotas(struct server *s, const struct conf *c)
+{
+    char folder[QUOTA_PATH];
+    bool any = false;
+
+    for (unsigned i = 0; i < c->n_limits; i++)
+        any |= c->limits[i].quota > 0;
+    if (!any || s->quotas_tried)
+        return;
+    s->quotas_tried = true;
+    if (quota_file_folder(folder) == 0)
+        s->quotas = quota_file_start(s->charges, folder);
+    else
+        log_error("quotas are not saved, and begin at zero: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME names a folder");
+}
+
 static int make_workers(struct server *s)
 {
     unsigned n = s->current->conf->workers ? s->current->conf->workers : count_cores();
@@ -246,7 +263,10 @@ static int make_workers(struct server *s)
         .snap = &s->current->snap,
         .board = s->board,
         .helpers = s->helpers,
+        .verifiers = s->verifiers,
         .capacity = s->capacity,
+        .denials = s->denials,
+        .charges = s->charges,
         .access = s->log,
     };
 
@@ -313,11 +333,15 @@ static int open_all(struct server *s, struct conf *c)
     r = open_edition(s, c);
     if (r)
         return r;
-    s->board = board_new(SERVER_FACTS, RESOLVE_FACT_MAX);
+    s->board = board_new(SERVER_FACTS, max_size(RESOLVE_FACT_MAX, USERS_FACT_MAX));
     s->helpers = helper_pool_new(SERVER_HELPERS, SERVER_HELPER_QUEUE);
+    s->verifiers = helper_pool_new((unsigned)min_size(count_cores(), SERVER_VERIFIERS), SERVER_VERIFIER_QUEUE);
     s->capacity = capacity_new();
-    if (!s->board || !s->helpers || !s->capacity)
+    s->denials = denials_new();
+    s->charges = charge_table_new();
+    if (!s->board || !s->helpers || !s->verifiers || !s->capacity || !s->denials || !s->charges)
         return EXIT_OSERR;
+    serve_keep_quotas(s, s->current->conf);
     r = make_house(s);
     if (r == 0)
         r = make_workers(s);
@@ -329,6 +353,8 @@ static void close_all(struct server *s)
     for (unsigned i = 0; i < s->n_started; i++)
         pthread_join(s->workers[i]->thread, NULL);
     helper_pool_free(s->helpers);
+    helper_pool_free(s->verifiers);
+    programs_stop(&s->programs);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_done(s->workers[i]);
     if (s->house_made) {
@@ -341,6 +367,9 @@ static void close_all(struct server *s)
     listeners_done(&s->listeners);
     board_free(s->board);
     capacity_free(s->capacity);
+    denials_free(s->denials);
+    quota_file_stop(s->quotas);
+    charge_table_free(s->charges);
     if (s->log)
         log_info("stopped");
     log_set_sink(NULL);
@@ -372,6 +401,7 @@ int serve(const struct conf_args *args, struct conf *conf)
     s->start_wall_ms = (uint64_t)time(NULL) * 1000;
     s->last_good_wall_ms = s->start_wall_ms;
     list_init(&s->retired);
+    programs_init(&s->programs);
     /* Before anything else can get the numbers of these descriptors. */
     s->n_handed = sd_listen_fds(handed_names);
     block_signals();

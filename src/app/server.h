@@ -7,6 +7,8 @@
 
 #include "app/edition.h"
 #include "app/filewatch.h"
+#include "app/quota_file.h"
+#include "app/programs.h"
 #include "app/site.h"
 #include "proxy/worker.h"
 
@@ -16,6 +18,8 @@ enum {
     SERVER_FACTS = 8192,  /* entries of the board */
     SERVER_HELPERS = 4,   /* threads for blocking work */
     SERVER_HELPER_QUEUE = 1024,
+    SERVER_VERIFIERS = 4,
+    SERVER_VERIFIER_QUEUE = 256, /* a hash takes some 10 to 100 ms */
     SERVER_TICK_MS = 20,  /* while stopping: how often the workers are looked at */
     SERVER_BUSY_MS = 5000, /* how long a reload waits for a file that is being written */
     SERVER_APPLY_MS = 2000, /* how long one waits for the workers to apply the last one */
@@ -48,7 +52,13 @@ struct server {
     char *control; /* its path; NULL: none */
     struct board *board;
     struct helper_pool *helpers;
+    struct helper_pool *verifiers; /* of passwords */
+    struct programs programs;
     struct capacity *capacity;
+    struct denials *denials;
+    struct charge_table *charges;
+    struct quota_file *quotas; /* NULL: no limit has had a quota, or it cannot be kept */
+    bool quotas_tried;
     struct access_log *log;
     struct worker house;
     struct site_ops site;
@@ -115,6 +125,10 @@ uint64_t house_turn_ms(const struct worker *w);
 void house_dump_start(struct server *s);
 void house_dump(struct server *s); /* USR2 */
 void house_dump_done(struct server *s);
+
+/* serve.c */
+/* From the first quota on what they count is kept on disk. */
+void serve_keep_quotas(struct server *s, const struct conf *c);
 
 /* reload.c */
 /* Puts the configuration into service that is on disk now, or says why not; a line in s->last_text, errors in s->last_errors. NONE: not now. */

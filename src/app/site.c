@@ -12,6 +12,8 @@
 #include "base/num.h"
 #include "build_config.h"
 
+#include <stdio.h>
+
 static const char type_text[] = "text/plain; charset=utf-8", type_json[] = "application/json";
 
 /* ---- replies ---- */
@@ -104,7 +106,7 @@ static void page_root(const struct site_ops *ops, const struct site_request *q, 
     UNUSED(ops);
     if (q->role == LISTEN_CONTROL)
         reply_line(r, 200,
-                   "ginnel " GINNEL_VERSION ": GET /status /config /metrics /healthz /readyz, POST /reload /drain\n");
+                   "ginnel " GINNEL_VERSION ": GET /status /config /denied /why?url=URL /metrics /healthz /readyz, POST /reload /drain\n");
     else
         reply_line(r, 200, "ginnel " GINNEL_VERSION ": /metrics /healthz /readyz\n");
 }
@@ -134,6 +136,34 @@ static void page_config(const struct site_ops *ops, const struct site_request *q
 
     UNUSED(q);
     reply_take(r, 200, type_text, p, p ? strlen(p) : 0);
+}
+
+static void page_denied(const struct site_ops *ops, const struct site_request *q, struct site_reply *r)
+{
+    struct wish w = {.json = q->wants_json};
+    size_t n = 0;
+    char *p;
+
+    if (!read_query(q->query, &w)) {
+        reply_line(r, 400, "400: /denied takes json\n");
+        return;
+    }
+    p = ops->denied(ops->owner, w.json, &n);
+    reply_take(r, 200, w.json ? type_json : type_text, p, n);
+}
+
+static void page_why(const struct site_ops *ops, const struct site_request *q, struct site_reply *r)
+{
+    char why[SITE_WHY], line[SITE_WHY + 8], *p = NULL;
+    size_t n = 0;
+    int e = ops->why(ops->owner, q->query, q->wants_json, &p, &n, why);
+
+    if (e == 0) {
+        reply_take(r, 200, q->wants_json ? type_json : type_text, p, n);
+    } else if (e != ERR_NOMEM) {
+        snprintf(line, sizeof(line), "400: %s\n", why);
+        reply_line(r, 400, line);
+    }
 }
 
 static void page_reload(const struct site_ops *ops, const struct site_request *q, struct site_reply *r)
@@ -171,6 +201,7 @@ static const struct page pages[] = {
     {PATH("/"), false, false, page_root},         {PATH("/metrics"), false, false, page_metrics},
     {PATH("/healthz"), false, false, page_healthz}, {PATH("/readyz"), false, false, page_readyz},
     {PATH("/status"), true, false, page_status},  {PATH("/config"), true, false, page_config},
+    {PATH("/denied"), true, false, page_denied},  {PATH("/why"), true, false, page_why},
     {PATH("/reload"), true, true, page_reload},   {PATH("/drain"), true, true, page_drain},
 };
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* site: the pages of the addresses that do not proxy: a site_fn (proxy/site.h). What they need of the server comes through site_ops.
  *   admin and control   GET /metrics /healthz /readyz /
- *   control alone       GET /status[?exchanges=N][&json] /config, POST /reload /drain
+ *   control alone       GET /status[?exchanges=N][&json] /config /denied[?json], POST /reload /drain
+ *                       GET /why?url=…&… (app/question.h; also json, lookup=TEXT; end: a first line of one word, see why_page.h)
  * Owner: app. Thread: the house's. */
 #ifndef APP_SITE_H
 #define APP_SITE_H
 
 #include "app/view.h"
 #include "proxy/site.h"
+
+enum { SITE_WHY = 256 };
 
 struct site_ops {
     void *owner;
@@ -22,6 +25,10 @@ struct site_ops {
     void (*drain)(void *owner);
     /* The configuration in use, as YAML (mem_*). NULL: memory refused. */
     char *(*config)(void *owner);
+    /* What was refused lately (mem_*). NULL: memory refused. */
+    char *(*denied)(void *owner, bool json, size_t *ret_n);
+    /* What would be decided. 0; ERR_SYNTAX, ERR_LIMIT, ERR_NOTFOUND with a sentence in why; ERR_NOMEM. */
+    int (*why)(void *owner, struct slice query, bool json, char **ret_text, size_t *ret_n, char why[SITE_WHY]);
 };
 
 /* owner: const struct site_ops *. */

@@ -6,6 +6,7 @@
 
 #include "app/report_all.h"
 #include "io/stall.h"
+#include "proxy/charge_table.h"
 #include "proxy/access.h"
 #include "proxy/snapshot.h"
 
@@ -58,6 +59,7 @@ struct server_view {
     struct access_counts log;
     struct view_process process;
     struct view_capacity capacity;
+    struct charge_table_counts limits;
     const struct view_listener *listeners;
     unsigned n_listeners;
     const struct view_worker *workers;

@@ -285,6 +285,30 @@ void board_put(struct board *b, enum board_kind kind, struct slice key, uint64_t
     pthread_mutex_unlock(&s->lock);
 }
 
+void board_change(struct board *b, enum board_kind kind, struct slice key, uint64_t now_ms,
+                  uint64_t ttl_ms, size_t n, board_change_fn change, void *ctx)
+{
+    struct wanted w = wanted(kind, key);
+    struct fact *f;
+    struct shard *s;
+    uint32_t i;
+    bool fresh;
+
+    if (key.n > BOARD_KEY_MAX || n > b->value_max || ttl_ms == 0)
+        return;
+    s = lock_shard(b, w.hash);
+    i = *find(b, s, &w);
+    f = i ? fact_at(b, s, i - 1) : add_fact(b, s, &w);
+    fresh = !i || now_ms >= f->end_ms || f->value_n != n;
+    if (fresh)
+        memset(f->bytes + BOARD_KEY_MAX, 0, n);
+    change(f->bytes + BOARD_KEY_MAX, fresh, ctx);
+    f->end_ms = ttl_ms < UINT64_MAX - now_ms ? now_ms + ttl_ms : UINT64_MAX;
+    f->value_n = (uint32_t)n;
+    heap_settle(b, s, f->at, s->heap[f->at]);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void board_del(struct board *b, enum board_kind kind, struct slice key)
 {
     struct wanted w = wanted(kind, key);

@@ -27,6 +27,10 @@ const char *err_text(int code)
         return "closed";
     case ERR_PORTS:
         return "no port is free";
+    case ERR_PRIVILEGE:
+        return "not permitted to this process";
+    case ERR_INTERFACE:
+        return "no such network interface";
     default:
         /* Both C libraries keep strerror's answer per thread or in constants. */
         return code < 0 && code > ERR_LIMIT ? strerror(-code) : "unknown error";

@@ -16,6 +16,8 @@ enum err {
     ERR_TIMEOUT = -1006,
     ERR_CLOSED = -1007,
     ERR_PORTS = -1008, /* every port towards that target is in use */
+    ERR_PRIVILEGE = -1009, /* this process may not do that: a capability is missing */
+    ERR_INTERFACE = -1010, /* no network interface has that name */
 };
 
 /* OK: n > 0 bytes were moved. AGAIN: nothing now, a wake-up follows. EOF: the orderly end. ERR: broken for good. */

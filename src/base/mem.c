@@ -169,3 +169,28 @@ void mem_set_gate(bool (*gate)(void))
 {
     atomic_store_explicit(&the_gate, gate, memory_order_relaxed);
 }
+
+void mem_free_texts(char **v)
+{
+    for (unsigned i = 0; v && v[i]; i++)
+        mem_free(v[i]);
+    mem_free(v);
+}
+
+char **mem_dup_texts(const char *const *from)
+{
+    unsigned n = 0;
+    char **v;
+
+    while (from[n])
+        n++;
+    v = mem_array(n + 1, sizeof(*v));
+    for (unsigned i = 0; v && i < n; i++) {
+        v[i] = mem_dup(from[i], strlen(from[i]));
+        if (!v[i]) {
+            mem_free_texts(v);
+            return NULL;
+        }
+    }
+    return v;
+}

@@ -14,6 +14,9 @@ void *mem_zalloc(size_t n) MUST_USE;
 void *mem_array(size_t n, size_t size) MUST_USE; /* n * size bytes, zeroed; NULL on overflow */
 void *mem_grow(void *p, size_t n) MUST_USE;      /* realloc; p stays valid on NULL */
 char *mem_dup(const void *p, size_t n) MUST_USE; /* n bytes and a NUL */
+/* A list of texts that ends with NULL, as argv does; all of it belongs to the caller. */
+char **mem_dup_texts(const char *const *from) MUST_USE;
+void mem_free_texts(char **v); /* NULL is fine */
 void mem_free(void *p);
 
 /* Whether what this thread allocates and frees from now on is counted; a thread begins without. Returns what it was. The workers and their

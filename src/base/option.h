@@ -50,7 +50,11 @@ enum option_type {
     /* The words of matchers. */
     OPTION_HOST,     /* a name, a .name, an address or range, `any`, or a list file */
     OPTION_PORT,     /* 443, 8000-8099 */
-    OPTION_PATH,     /* a prefix that begins with a slash */
+    OPTION_SNI,      /* a name, a .name, or a list file of these */
+    OPTION_PATH,     /* a prefix that begins with a slash, or /an expression/ */
+    OPTION_EXPR,     /* a text, or /an expression/ */
+    OPTION_GROUP,    /* a text of min to max bytes without commas and blanks at its ends */
+    OPTION_TIME,     /* days of the week, a span of the day, or both */
     OPTION_METHOD,   /* a token in upper case */
     OPTION_LISTENER, /* the name of an item of `listen` */
 };

@@ -92,14 +92,27 @@ void conn_ready(struct conn *c, unsigned epoll_events);
 int conn_tcp_new(struct loop *loop, int fd, bool connecting, struct conn **ret_conn) MUST_USE;
 /* Resets at once what still waits for its peer (conn_reset); for loop_done. */
 void conn_tcp_reap_all(struct loop *loop);
+/* What the kernel is told about a connection's way, besides its addresses. Zeroed: nothing. It has no padding: two are compared as bytes. */
+enum { DIAL_INTERFACE_MAX = 15 };
+struct dial_way {
+    uint32_t mark;                          /* SO_MARK; 0: none */
+    char interface[DIAL_INTERFACE_MAX + 1]; /* SO_BINDTODEVICE; zeros behind the name */
+};
+static inline bool dial_way_is(const struct dial_way *a, const struct dial_way *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
 /* Where a connection comes from. */
 struct dial_from {
-    struct addr addr; /* port 0; of the target's family */
+    struct addr addr; /* port 0; of the target's family; AF_UNSPEC: the kernel chooses */
     bool anywhere;    /* it need not be on an interface: the network routes it here */
+    struct dial_way way;
 };
 /* The dial of world_linux: see loop.h. */
 int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct dial_from *from, struct conn **ret_conn) MUST_USE;
 /* The local address of a tcp conn; false for other kinds. */
 bool conn_tcp_local(struct conn *c, struct addr *ret_local);
+/* The user whose process connected the other end of a Unix socket; false for other kinds. */
+bool conn_tcp_peer(struct conn *c, uint32_t *ret_uid);
 
 #endif

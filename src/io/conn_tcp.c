@@ -132,12 +132,12 @@ static void tcp_free(struct grave *g)
 
 /* ---- endings ---- */
 
-static void close_with_rst(int fd)
+static void close_with_rst(const struct loop *loop, int fd)
 {
     struct linger l = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-    close(fd);
+    fds_close_watched(loop->epfd, fd);
 }
 
 /* A socket whose last bytes still have to reach the peer before its RST does (an RST throws away what is queued). */
@@ -159,7 +159,7 @@ static void reaper_end(struct reaper *r)
 {
     struct loop *loop = r->task.loop;
 
-    close_with_rst(r->fd);
+    close_with_rst(loop, r->fd);
     timer_stop(&r->timer);
     task_cancel(&r->task);
     list_del(&r->link);
@@ -221,10 +221,10 @@ static void tcp_close(struct conn *c, bool reset)
     /* A connection that the kernel has given up needs no RST. One whose call failed (no memory, no buffers) is healthy to the kernel,
      * and a close alone would send a FIN, which looks like an end. */
     if (!reset || (c->error && tcp_given_up(c, t->fd))) {
-        close(t->fd);
+        fds_close_watched(c->loop->epfd, t->fd);
     } else if (c->tx_bytes == 0 || ioctl(t->fd, SIOCOUTQ, &queued) < 0 || queued == 0 ||
                !reaper_start(c->loop, t->fd)) {
-        close_with_rst(t->fd);
+        close_with_rst(c->loop, t->fd);
     }
     t->fd = -1;
     loop_bury(c->loop, &t->grave);
@@ -268,11 +268,27 @@ int conn_tcp_new(struct loop *loop, int fd, bool connecting, struct conn **ret_c
     return 0;
 }
 
+static int set_way(int fd, const struct dial_way *way)
+{
+    size_t n = strlen(way->interface);
+    int r = 0;
+
+    if (n && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, way->interface, (socklen_t)n + 1))
+        r = errno;
+    if (r == 0 && way->mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &way->mark, sizeof(way->mark)))
+        r = errno;
+    if (r == EPERM)
+        return ERR_PRIVILEGE;
+    return r == ENODEV ? ERR_INTERFACE : -r;
+}
+
 /* The port is chosen by connect(2), which knows the target: an address has all its ports for each of them. */
 static int bind_to(int fd, const struct dial_from *from)
 {
-    int one = 1;
+    int one = 1, r = set_way(fd, &from->way);
 
+    if (r < 0 || from->addr.sa.sa_family == AF_UNSPEC)
+        return r;
     if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)))
         return -errno;
     if (from->anywhere && setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)))
@@ -286,12 +302,12 @@ static int why_not_available(const struct addr *to, const struct dial_from *from
 {
     int fd, r = ERR_PORTS;
 
-    if (from)
+    if (from && from->addr.sa.sa_family != AF_UNSPEC)
         return ERR_PORTS;
     fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -EADDRNOTAVAIL;
-    if (connect(fd, &to->sa, addr_len(to)) && errno == EADDRNOTAVAIL)
+    if ((from && set_way(fd, &from->way) < 0) || (connect(fd, &to->sa, addr_len(to)) && errno == EADDRNOTAVAIL))
         r = -EADDRNOTAVAIL;
     close(fd);
     return r;
@@ -334,4 +350,15 @@ bool conn_tcp_local(struct conn *c, struct addr *ret_local)
     socklen_t n = sizeof(ret_local->in6);
 
     return c->ops == &tcp_ops && getsockname(tcp_of(c)->fd, &ret_local->sa, &n) == 0;
+}
+
+bool conn_tcp_peer(struct conn *c, uint32_t *ret_uid)
+{
+    struct ucred cred;
+    socklen_t n = sizeof(cred);
+
+    if (c->ops != &tcp_ops || getsockopt(tcp_of(c)->fd, SOL_SOCKET, SO_PEERCRED, &cred, &n))
+        return false;
+    *ret_uid = cred.uid;
+    return true;
 }

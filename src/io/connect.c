@@ -44,6 +44,8 @@ static int error_rank(int e)
     case -EMFILE:
     case -ENFILE:
     case ERR_PORTS:
+    case ERR_PRIVILEGE:
+    case ERR_INTERFACE:
         return 5;
     case ERR_TIMEOUT:
     case -ETIMEDOUT:
@@ -65,11 +67,10 @@ static void connect_note(struct connect *c, int error)
 static int connect_dial_from(struct connect *c, unsigned i, const struct dial_from *from, uint64_t *spent_us)
 {
     struct loop *loop = c->loop;
-    const struct addr *source = from ? &from->addr : NULL;
     uint64_t began_us, took_us;
     int r;
 
-    if (c->memory && source_is_used_up(c->memory, source, &c->addrs[i], loop->now_ms))
+    if (c->memory && source_is_used_up(c->memory, from, &c->addrs[i], loop->now_ms))
         return ERR_PORTS;
     began_us = loop->world->now_us(loop);
     r = loop->world->dial(loop, &c->addrs[i], from, &c->conns[i]);
@@ -78,20 +79,22 @@ static int connect_dial_from(struct connect *c, unsigned i, const struct dial_fr
     took_us = loop->world->now_us(loop) - began_us;
     *spent_us += took_us;
     if (c->memory)
-        source_used_up(c->memory, source, &c->addrs[i], source_used_up_until(loop->now_ms + *spent_us / 1000, took_us));
+        source_used_up(c->memory, from, &c->addrs[i], source_used_up_until(loop->now_ms + *spent_us / 1000, took_us));
     return r;
 }
+
+static const struct dial_way no_way;
 
 /* One attempt, from the first source that can be used. */
 static int connect_dial(struct connect *c, unsigned i)
 {
     struct source_walk walk;
-    struct dial_from from;
+    struct dial_from from = {.way = c->sources.way};
     uint64_t spent_us = 0;
     int r = -EAFNOSUPPORT;
 
     if (c->sources.n == 0)
-        return connect_dial_from(c, i, NULL, &spent_us);
+        return connect_dial_from(c, i, dial_way_is(&from.way, &no_way) ? NULL : &from, &spent_us);
     source_walk_init(&walk, &c->sources, &c->addrs[i], c->turn);
     /* Ends: a walk has at most SOURCE_TRIES. What was not tried for lack of time has its turn in the next race. */
     while (spent_us < SOURCE_SEARCH_US && source_walk_next(&walk, &from)) {

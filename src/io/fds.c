@@ -3,11 +3,14 @@
  */
 #include "io/fds.h"
 
-#include "base/base.h"
+#include "base/check.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 static _Atomic int first_kept = INT_MAX;
 
@@ -33,4 +36,30 @@ bool fds_kept(int fd)
     /* It is rare enough to ask again. */
     fds_keep();
     return fd >= atomic_load_explicit(&first_kept, memory_order_relaxed);
+}
+
+/* ---- processes ---- */
+
+/* Written to by who makes a process; whoever closes reads, and never waits. */
+static pthread_rwlock_t forks = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+
+void fds_fork_begin(void)
+{
+    CHECK(pthread_rwlock_wrlock(&forks) == 0);
+}
+
+void fds_fork_end(void)
+{
+    CHECK(pthread_rwlock_unlock(&forks) == 0);
+}
+
+void fds_close_watched(int epfd, int fd)
+{
+    if (pthread_rwlock_tryrdlock(&forks) == 0) {
+        close(fd);
+        CHECK(pthread_rwlock_unlock(&forks) == 0);
+        return;
+    }
+    epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL);
+    close(fd);
 }

@@ -14,4 +14,11 @@ void fds_keep(void);
 /* Traffic may not have this one: treat the call that returned it as EMFILE. If the limit has been raised meanwhile (prlimit), that counts. */
 bool fds_kept(int fd);
 
+/* Around the making of a process. Until that runs its program it has a copy of every descriptor, and what has a copy stays in an epoll set when it is closed: events
+ * would name a conn that is no more. Any thread; nobody waits for the end of it. */
+void fds_fork_begin(void);
+void fds_fork_end(void);
+/* Closes what is registered with epfd, so that no event names it any more. A call more than close(2) only while a process is being made. */
+void fds_close_watched(int epfd, int fd);
+
 #endif

@@ -92,7 +92,8 @@ struct world_ops {
     /* Waits up to timeout_ms (-1: for ever), calls loop_awake, and wakes what is ready. */
     int (*wait)(struct loop *loop, int timeout_ms);
     /* Starts a TCP connection; the conn becomes TX-ready when it is established, or fails. from may be NULL: the kernel
-     * chooses. -EADDRNOTAVAIL: there is no such address here to come from. ERR_PORTS: all its ports towards `to` are in use. */
+     * chooses. -EADDRNOTAVAIL: there is no such address here to come from. ERR_PORTS: all its ports towards `to` are in use.
+     * ERR_PRIVILEGE, ERR_INTERFACE: the way cannot be set. */
     int (*dial)(struct loop *loop, const struct addr *to, const struct dial_from *from, struct conn **ret_conn);
 };
 extern const struct world_ops world_linux;

@@ -112,27 +112,31 @@ bool source_walk_next(struct source_walk *w, struct dial_from *ret_from)
         draw(w);
     w->tries++;
     w->in_item++;
+    *ret_from = (struct dial_from){.anywhere = !is_single(r), .way = w->set->way};
     make_addr(w, r, &ret_from->addr);
-    ret_from->anywhere = !is_single(r);
     return true;
 }
 
 /* ---- what is used up ---- */
 
-static uint64_t memory_key(const struct addr *from, const struct addr *to)
+static uint64_t memory_key(const struct dial_from *from, const struct addr *to)
 {
     struct addr_key k[2] = {{0}, addr_key(to)};
-    uint64_t words[5] = {k[1].hi, k[1].lo, addr_port(to)};
+    uint64_t words[8] = {k[1].hi, k[1].lo, addr_port(to)};
 
-    if (from) {
-        k[0] = addr_key(from);
+    if (from && from->addr.sa.sa_family != AF_UNSPEC) {
+        k[0] = addr_key(&from->addr);
         words[3] = k[0].hi;
         words[4] = k[0].lo;
     }
+    if (from)
+        memcpy(&words[5], &from->way, sizeof(from->way));
     return hash_bytes(words, sizeof(words)) | 1; /* 0: a free slot */
 }
 
-void source_used_up(struct source_memory *m, const struct addr *from, const struct addr *to, uint64_t until_ms)
+_Static_assert(sizeof(struct dial_way) <= 3 * sizeof(uint64_t), "the way is part of the key");
+
+void source_used_up(struct source_memory *m, const struct dial_from *from, const struct addr *to, uint64_t until_ms)
 {
     uint64_t key = memory_key(from, to);
 
@@ -140,7 +144,7 @@ void source_used_up(struct source_memory *m, const struct addr *from, const stru
     m->v[key / 2 % SOURCE_SLOTS].until_ms = until_ms;
 }
 
-bool source_is_used_up(const struct source_memory *m, const struct addr *from, const struct addr *to, uint64_t now_ms)
+bool source_is_used_up(const struct source_memory *m, const struct dial_from *from, const struct addr *to, uint64_t now_ms)
 {
     uint64_t key = memory_key(from, to);
 

@@ -20,6 +20,7 @@ enum {
 struct source_set {
     const struct addr_range *v;
     unsigned n;
+    struct dial_way way; /* of all connections */
 };
 
 /* a came from that set. A connection of the kernel's choice has family AF_UNSPEC, and is in the empty set only. */
@@ -47,14 +48,14 @@ struct source_memory {
         uint64_t key, until_ms;
     } v[SOURCE_SLOTS];
 };
-/* from may be NULL: the kernel's choice. until_ms: from source_used_up_until. */
-void source_used_up(struct source_memory *m, const struct addr *from, const struct addr *to, uint64_t until_ms);
+/* from may be NULL: the kernel's choice, on no special way. until_ms: from source_used_up_until. */
+void source_used_up(struct source_memory *m, const struct dial_from *from, const struct addr *to, uint64_t until_ms);
 static inline uint64_t source_used_up_until(uint64_t now_ms, uint64_t took_us)
 {
     uint64_t ms = took_us * SOURCE_USED_UP_TIMES / 1000;
 
     return now_ms + (ms < SOURCE_USED_UP_MS ? SOURCE_USED_UP_MS : ms > SOURCE_USED_UP_MAX_MS ? SOURCE_USED_UP_MAX_MS : ms);
 }
-bool source_is_used_up(const struct source_memory *m, const struct addr *from, const struct addr *to, uint64_t now_ms);
+bool source_is_used_up(const struct source_memory *m, const struct dial_from *from, const struct addr *to, uint64_t now_ms);
 
 #endif

@@ -16,6 +16,7 @@
 enum {
     NAME_MAX_BYTES = 254, /* 253 (RFC 1035 2.3.4, without the root) and the dot in front */
     SLOTS_MIN = 16,
+    FEW = 6, /* entries that are compared in less time than one hash takes */
     TEXT_MIN = 256,
 };
 
@@ -25,14 +26,16 @@ struct slot {
 };
 
 struct table {
+    size_t n; /* used */
+    size_t mask; /* slots - 1, a power of two less one */
     struct slot *slots;
-    size_t n, mask; /* used; slots - 1, a power of two less one */
 };
 
 struct hosts {
+    char *text; /* entries: a byte that says how long, and what was added, with its dot */
+    size_t n_text, n; /* bytes, entries */
     struct table names, suffixes;
-    char *text; /* entries: a byte that says how long, and the name */
-    size_t n_text, room;
+    size_t room;
     unsigned deepest; /* the most labels that a suffix has */
 };
 
@@ -51,11 +54,17 @@ void hosts_free(struct hosts *h)
     mem_free(h);
 }
 
-static bool is_entry(const struct hosts *h, uint32_t at, struct slice name)
+static struct slice entry_at(const struct hosts *h, size_t at)
 {
-    const char *entry = h->text + (at - 1);
+    return slice_of(h->text + at + 1, (unsigned char)h->text[at]);
+}
 
-    return (unsigned char)entry[0] == name.n && memcmp(entry + 1, name.p, name.n) == 0;
+/* name: without the dot, which the entries of the other table have. */
+static bool is_entry(const struct hosts *h, const struct table *t, uint32_t at, struct slice name)
+{
+    struct slice entry = entry_at(h, at - 1);
+
+    return slice_eq(t == &h->suffixes ? slice_skip(entry, 1) : entry, name);
 }
 
 /* The slot of a name, or the free one where it would go. There is always a free one, which ends the
@@ -65,7 +74,7 @@ static struct slot *find(const struct hosts *h, const struct table *t, struct sl
 {
     size_t i = tag & t->mask;
 
-    while (t->slots[i].at && (t->slots[i].tag != tag || !is_entry(h, t->slots[i].at, name)))
+    while (t->slots[i].at && (t->slots[i].tag != tag || !is_entry(h, t, t->slots[i].at, name)))
         i = (i + 1) & t->mask;
     return &t->slots[i];
 }
@@ -80,50 +89,104 @@ static bool has(const struct hosts *h, const struct table *t, struct slice name,
     return t->n && find(h, t, name, tag)->at;
 }
 
-/* From the last label on, as many labels as some suffix has: a name of 127 labels costs no more
- * than another. */
-static bool has_suffix(const struct hosts *h, struct slice host)
+/* ---- asking ---- */
+
+static bool ends_in(struct slice host, struct slice end)
 {
-    size_t at = host.n;
+    return host.n >= end.n && memcmp(host.p + (host.n - end.n), end.p, end.n) == 0;
+}
 
-    for (unsigned label = 0; label < h->deepest; label++) {
-        const char *dot = memrchr(host.p, '.', at);
-        struct slice suffix = slice_skip(host, dot ? (size_t)(dot + 1 - host.p) : 0);
+static bool is_among_few(const struct hosts *h, struct slice host)
+{
+    for (size_t at = 0; at < h->n_text;) {
+        struct slice entry = entry_at(h, at);
 
-        if (has(h, &h->suffixes, suffix, tag_of(suffix)))
+        if (entry.p[0] == '.' ? ends_in(host, entry) || slice_eq(host, slice_skip(entry, 1)) : slice_eq(host, entry))
             return true;
-        if (!dot)
-            return false;
-        at = (size_t)(dot - host.p);
+        at += entry.n + 1;
     }
     return false;
 }
 
-bool hosts_has(const struct hosts *h, struct slice host)
+/* Where the last `labels` labels begin, when the last `labels - 1` begin at `at`; false: there are not so many. */
+static bool one_label_more(struct slice host, size_t at, size_t *ret_at)
+{
+    const char *dot;
+
+    if (at == 0)
+        return false;
+    dot = at > host.n ? memrchr(host.p, '.', host.n) : memrchr(host.p, '.', at - 1);
+    *ret_at = dot ? (size_t)(dot + 1 - host.p) : 0;
+    return true;
+}
+
+/* From the last label on, as many labels as some suffix has: a name of 127 labels costs no more
+ * than another. What the key has no room for is hashed each time. */
+static bool has_suffix(const struct hosts *h, struct slice host, struct hosts_key *key)
+{
+    size_t at = host.n + 1;
+
+    for (unsigned i = 0; i < h->deepest; i++) {
+        struct slice suffix;
+        uint32_t tag;
+
+        if (i < key->n) {
+            at = key->at[i];
+        } else if (!one_label_more(host, at, &at)) {
+            return false;
+        }
+        suffix = slice_skip(host, at);
+        tag = i < key->n ? key->tags[i] : tag_of(suffix);
+        if (i == key->n && i < HOSTS_KEY_LABELS) {
+            key->tags[i] = tag;
+            key->at[i] = (uint8_t)at;
+            key->n++;
+        }
+        if (has(h, &h->suffixes, suffix, tag))
+            return true;
+    }
+    return false;
+}
+
+bool hosts_has_key(const struct hosts *h, struct slice host, struct hosts_key *key)
 {
     if (host.n == 0 || host.n > NAME_MAX_BYTES)
         return false;
-    if (h->names.n && has(h, &h->names, host, tag_of(host)))
+    if (h->n <= FEW)
+        return is_among_few(h, host);
+    if (h->names.n && !key->whole) {
+        key->tag = tag_of(host);
+        key->whole = true;
+    }
+    if (h->names.n && has(h, &h->names, host, key->tag))
         return true;
-    return has_suffix(h, host);
+    return has_suffix(h, host, key);
+}
+
+bool hosts_has(const struct hosts *h, struct slice host)
+{
+    struct hosts_key key;
+
+    key.n = 0;
+    key.whole = false;
+    return hosts_has_key(h, host, &key);
 }
 
 size_t hosts_count(const struct hosts *h)
 {
-    return h->names.n + h->suffixes.n;
+    return h->n;
 }
 
-/* The text says nothing of which table an entry is in: the names' slot for it, if any, points at it. */
 bool hosts_next(const struct hosts *h, size_t *at, struct slice *ret_name, bool *ret_suffix)
 {
-    struct slice name;
+    struct slice entry;
 
     if (*at >= h->n_text)
         return false;
-    name = slice_of(h->text + *at + 1, (unsigned char)h->text[*at]);
-    *ret_suffix = !h->names.n || find(h, &h->names, name, tag_of(name))->at != *at + 1;
-    *ret_name = name;
-    *at += name.n + 1;
+    entry = entry_at(h, *at);
+    *at += entry.n + 1;
+    *ret_suffix = entry.p[0] == '.';
+    *ret_name = *ret_suffix ? slice_skip(entry, 1) : entry;
     return true;
 }
 
@@ -194,32 +257,29 @@ static unsigned labels_of(struct slice name)
     return n;
 }
 
-int hosts_add(struct hosts *h, struct slice name)
+int hosts_add(struct hosts *h, struct slice entry)
 {
-    struct table *t = &h->names;
+    bool suffix = entry.n && entry.p[0] == '.';
+    struct table *t = suffix ? &h->suffixes : &h->names;
+    struct slice name = suffix ? slice_skip(entry, 1) : entry;
     uint32_t tag;
     int r;
 
-    if (name.n == 0 || name.n > NAME_MAX_BYTES)
+    if (name.n == 0 || entry.n > NAME_MAX_BYTES)
         return ERR_RANGE;
-    if (name.p[0] == '.') {
-        t = &h->suffixes;
-        name = slice_skip(name, 1);
-        if (name.n == 0)
-            return ERR_RANGE;
-    }
     tag = tag_of(name);
     if (has(h, t, name, tag))
         return 0;
     r = reserve_slot(t);
     if (r < 0)
         return r;
-    r = reserve_text(h, name.n + 1);
+    r = reserve_text(h, entry.n + 1);
     if (r < 0)
         return r;
-    *find(h, t, name, tag) = (struct slot){.at = put_text(h, name), .tag = tag};
+    *find(h, t, name, tag) = (struct slot){.at = put_text(h, entry), .tag = tag};
     t->n++;
-    if (t == &h->suffixes && labels_of(name) > h->deepest)
+    h->n++;
+    if (suffix && labels_of(name) > h->deepest)
         h->deepest = labels_of(name);
     return 0;
 }

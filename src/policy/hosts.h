@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* hosts: a set of host names. `name` is that host alone, `.name` the name and everything under it. A
- * lookup costs one hash, and one a label up to the deepest `.name`, however many names there are.
+ * lookup costs one hash, and one a label up to the deepest `.name`, however many names there are; a set of
+ * a few names is compared one by one, without.
  * Names are normalised by the caller (lower case, no trailing dot: proto/url.h), without ports.
  * The hash is seeded (base/hash.h: hash_seed comes before the first name), for both a list and what
  * is looked up may be chosen to collide.
@@ -12,6 +13,7 @@
 #include "base/slice.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct hosts;
 
@@ -22,6 +24,18 @@ void hosts_free(struct hosts *h);
 int hosts_add(struct hosts *h, struct slice name) MUST_USE;
 /* What is empty or longer than 254 bytes is in no set. */
 bool hosts_has(const struct hosts *h, struct slice host);
+
+/* What has been hashed of a host already: the next set that is asked about the same host need not do it again. Zeroed before the first one. */
+enum { HOSTS_KEY_LABELS = 8 };
+struct hosts_key {
+    unsigned n; /* labels, from the last one on, that the two below know of */
+    uint32_t tags[HOSTS_KEY_LABELS];
+    uint8_t at[HOSTS_KEY_LABELS];
+    bool whole; /* the name's own is known */
+    uint32_t tag;
+};
+bool hosts_has_key(const struct hosts *h, struct slice host, struct hosts_key *key);
+
 /* Different entries: `name` and `.name` are two. */
 size_t hosts_count(const struct hosts *h);
 /* Walks over the entries in the order in which they were added: *at begins with 0. False: that was all. suffix: the entry was `.name`, and

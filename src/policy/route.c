@@ -7,10 +7,7 @@
 
 static bool route_holds(const struct route *r, const struct match_facts *f)
 {
-    for (unsigned i = 0; i < r->n_where; i++)
-        if (matcher_holds(&r->where[i], f))
-            return true;
-    return r->n_where == 0;
+    return r->n_where == 0 || matcher_ask_any(r->where, r->n_where, f, MATCH_FOR, NULL) == MATCH_YES;
 }
 
 const struct route *route_find(const struct route *v, unsigned n, const struct match_facts *f)

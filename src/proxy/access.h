@@ -18,11 +18,12 @@
 enum {
     ACCESS_RING = 1 << 20, /* bytes, a worker */
     ACCESS_BATCH_MS = 20,
-    ACCESS_LINE_MAX = 8192,
+    ACCESS_LINE_MAX = 16384,
     ACCESS_PATH_MAX = 1024,
     ACCESS_METHOD_MAX = 32,
     ACCESS_AGENT_MAX = 256, /* User-Agent, and Referer without its query */
     ACCESS_TYPE_MAX = 96,
+    ACCESS_USER_MAX = 128, /* and each of groups, labels */
     ACCESS_OUTPUT_BUFFER = 256 << 10,
 };
 
@@ -37,6 +38,9 @@ struct access_record {
     struct slice agent, referer, type; /* User-Agent; Referer without query; the answer's Content-Type. Empty when unknown or not wanted */
     struct slice listener;      /* its name */
     struct slice rule;          /* what decided: a rule's name or its file:line; empty: nothing but the default */
+    struct slice would;         /* what would have decided, were it enforced: the same; empty: nothing */
+    struct slice user, groups, labels, granted; /* as in struct match_facts; empty: nobody */
+    struct slice sni;           /* the name in a tunnel's ClientHello; empty: none was seen */
     struct addr client, peer, local; /* peer and local: family 0 when nothing was dialled; client: AF_UNIX on a Unix socket */
     uint64_t bytes_up, bytes_down;   /* content, or a tunnel's bytes */
     uint32_t head_down;              /* bytes of heads sent to the client */
@@ -46,6 +50,7 @@ struct access_record {
     uint8_t scheme;  /* of MATCH_*: what the request asked for; 0 unknown */
     bool reused;
     bool tunnel;
+    bool would_deny; /* with `would`, or `policy: report`: a refusal */
     enum access_event event;
     enum end_reason end;
     struct slice detail; /* text of ours */

@@ -9,13 +9,13 @@
 
 #include <string.h>
 
-struct head {
+struct entry_head {
     uint32_t n; /* of the whole entry, padded */
     uint32_t text_n;
 };
 
 struct packed {
-    struct head head;
+    struct entry_head head;
     uint64_t now_us;
     struct access_record r; /* its slices' pointers mean nothing here */
 };
@@ -32,18 +32,24 @@ static const struct {
     {offsetof(struct access_record, type), ACCESS_TYPE_MAX},
     {offsetof(struct access_record, listener), ACCESS_ENTRY_NAME_MAX},
     {offsetof(struct access_record, rule), ACCESS_ENTRY_RULE_MAX},
+    {offsetof(struct access_record, would), ACCESS_ENTRY_RULE_MAX},
+    {offsetof(struct access_record, user), ACCESS_USER_MAX},
+    {offsetof(struct access_record, groups), ACCESS_USER_MAX},
+    {offsetof(struct access_record, labels), ACCESS_USER_MAX},
+    {offsetof(struct access_record, granted), ACCESS_USER_MAX},
+    {offsetof(struct access_record, sni), ACCESS_ENTRY_HOST_MAX},
     {offsetof(struct access_record, detail), ACCESS_ENTRY_DETAIL_MAX},
 };
 
 enum {
     TEXT_MAX = ACCESS_METHOD_MAX + ACCESS_ENTRY_HOST_MAX + ACCESS_PATH_MAX + 2 * ACCESS_AGENT_MAX +
                ACCESS_TYPE_MAX + ACCESS_ENTRY_NAME_MAX + ACCESS_ENTRY_RULE_MAX +
-               ACCESS_ENTRY_DETAIL_MAX,
+               ACCESS_ENTRY_DETAIL_MAX + ACCESS_ENTRY_RULE_MAX + 4 * ACCESS_USER_MAX + ACCESS_ENTRY_HOST_MAX,
     ALIGN = 8,
 };
 
 _Static_assert(sizeof(struct packed) + TEXT_MAX + ALIGN <= ACCESS_ENTRY_MAX, "a record fits");
-_Static_assert(sizeof(struct head) + ACCESS_LINE_MAX + ALIGN <= ACCESS_ENTRY_MAX, "a line fits");
+_Static_assert(sizeof(struct entry_head) + ACCESS_LINE_MAX + ALIGN <= ACCESS_ENTRY_MAX, "a line fits");
 _Static_assert(_Alignof(struct packed) <= ALIGN, "entries are read where they lie");
 
 static size_t padded(size_t n)
@@ -83,7 +89,7 @@ bool access_entry_put(struct ring_bytes *ring, const struct access_record *r, ui
 bool access_entry_put_text(struct ring_bytes *ring, const char *p, size_t n)
 {
     struct {
-        struct head head;
+        struct entry_head head;
         char text[ACCESS_LINE_MAX + ALIGN];
     } e;
 
@@ -100,7 +106,7 @@ bool access_entry_put_text(struct ring_bytes *ring, const char *p, size_t n)
 bool access_entry_next(struct ring_bytes *ring, char *scratch, struct access_entry *ret_entry)
 {
     struct access_entry e = {0};
-    struct head head;
+    struct entry_head head;
     size_t n = ring_bytes_peek(ring, &e.p);
 
     if (n == 0)
@@ -147,7 +153,7 @@ void access_entry_record(const struct access_entry *e, struct access_record *ret
 
 struct slice access_entry_text(const struct access_entry *e)
 {
-    const struct head *head = (const struct head *)(const void *)e->p;
+    const struct entry_head *head = (const struct entry_head *)(const void *)e->p;
 
     return slice_of(e->p + sizeof(*head), head->text_n);
 }

@@ -14,7 +14,7 @@ enum {
     ACCESS_ENTRY_NAME_MAX = 128, /* a listener's */
     ACCESS_ENTRY_RULE_MAX = 256,
     ACCESS_ENTRY_DETAIL_MAX = 256,
-    ACCESS_ENTRY_MAX = 12288, /* of any entry */
+    ACCESS_ENTRY_MAX = 20480, /* of any entry */
 };
 
 /* Strings that are too long are cut. False: no room, nothing was put. */

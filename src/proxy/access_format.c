@@ -84,6 +84,28 @@ static void json_request(struct line *l, const struct access_record *r)
         JSON_TEXT(l, "user_agent.original", r->agent);
 }
 
+static void json_who(struct line *l, const struct access_record *r)
+{
+    if (r->user.n)
+        JSON_TEXT(l, "user.name", r->user);
+    if (r->groups.n)
+        JSON_TEXT(l, "ginnel.groups", r->groups);
+    if (r->labels.n)
+        JSON_TEXT(l, "ginnel.labels", r->labels);
+    if (r->sni.n)
+        JSON_TEXT(l, "tls.client.server_name", r->sni);
+}
+
+static void json_verdict(struct line *l, const struct access_record *r)
+{
+    if (r->rule.n)
+        JSON_TEXT(l, "ginnel.rule", r->rule);
+    if (r->would.n)
+        JSON_TEXT(l, "ginnel.would", r->would);
+    if (r->would_deny)
+        LINE_PUT(l, ",\"ginnel.would_deny\":true");
+}
+
 static void json_end(struct line *l, const struct access_record *r)
 {
     if (r->reused)
@@ -92,8 +114,7 @@ static void json_end(struct line *l, const struct access_record *r)
         LINE_PUT(l, ",\"ginnel.reused\":false");
     if (r->tunnel)
         LINE_PUT(l, ",\"ginnel.tunnel\":true");
-    if (r->rule.n)
-        JSON_TEXT(l, "ginnel.rule", r->rule);
+    json_verdict(l, r);
     if (r->event == ACCESS_END)
         JSON_TEXT(l, "ginnel.end", slice_str(end_info(r->end)->token));
     if (r->detail.n)
@@ -105,6 +126,7 @@ static void format_json(struct line *l, const struct access_record *r, uint64_t 
 {
     json_begin(l, r);
     json_request(l, r);
+    json_who(l, r);
     JSON_ADDR(l, "network.peer", &r->peer);
     JSON_ADDR(l, "network.local", &r->local);
     JSON_NUMBER(l, "ginnel.bytes_up", r->bytes_up);
@@ -144,7 +166,13 @@ static void put_request_line(struct line *l, const struct access_record *r)
 static void put_common(struct line *l, const struct access_record *r)
 {
     line_host(l, &r->client);
-    LINE_PUT(l, " - - ");
+    LINE_PUT(l, " - ");
+    /* A blank would begin the next column. */
+    if (r->user.n)
+        line_request(l, r->user);
+    else
+        line_char(l, '-');
+    line_char(l, ' ');
     line_clf_time(l, r->wall_ms);
     LINE_PUT(l, " \"");
     put_request_line(l, r);
@@ -213,8 +241,8 @@ static void cut(struct slice *s, size_t n)
     s->n = min_size(s->n, n);
 }
 
-/* A byte escapes to six at most: with these lengths every layout is shorter than ACCESS_LINE_MAX.
- */
+/* A byte escapes to six at most: with these lengths (1790 bytes in all) every layout is shorter than
+ * ACCESS_LINE_MAX. */
 static void cut_all(struct access_record *r)
 {
     cut(&r->method, ACCESS_METHOD_MAX);
@@ -224,6 +252,11 @@ static void cut_all(struct access_record *r)
     cut(&r->type, ACCESS_TYPE_MAX);
     cut(&r->listener, 64);
     cut(&r->rule, 128);
+    cut(&r->would, 128);
+    cut(&r->user, ACCESS_USER_MAX);
+    cut(&r->groups, ACCESS_USER_MAX);
+    cut(&r->labels, ACCESS_USER_MAX);
+    cut(&r->sni, 255);
     cut(&r->detail, 128);
 }
 

@@ -84,22 +84,35 @@ unsigned access_set_failing(const struct access_set *s)
 
 /* ---- selecting ---- */
 
+struct match_facts access_set_bare_facts(const struct access_record *r)
+{
+    return (struct match_facts){
+        .path = r->path,
+        .method = r->method,
+        .listener = r->listener,
+        .user = r->user,
+        .groups = r->groups,
+        .labels = r->labels,
+        .granted = r->granted,
+        .sni = r->sni,
+        .from = &r->client,
+        .to = &r->peer,
+        .port = r->port,
+        .minute = MATCH_NO_MINUTE,
+        .scheme = r->scheme,
+        .opaque = r->scheme == MATCH_CONNECT,
+    };
+}
+
 struct match_facts access_set_facts(const struct access_record *r)
 {
+    struct match_facts f = access_set_bare_facts(r);
     struct slice host = r->host;
 
     if (host.n >= 2 && host.p[0] == '[')
         host = slice_of(host.p + 1, host.n - 2);
-    return (struct match_facts){
-        .host = host,
-        .path = r->path,
-        .method = r->method,
-        .listener = r->listener,
-        .from = &r->client,
-        .to = &r->peer,
-        .port = r->port,
-        .scheme = r->scheme,
-    };
+    match_facts_host(&f, host);
+    return f;
 }
 
 static bool takes_event(const struct access_output *spec, enum access_event event)

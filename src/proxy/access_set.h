@@ -30,6 +30,8 @@ unsigned access_set_failing(const struct access_set *s);
 
 /* The facts of a record, which lend its strings and addresses. */
 struct match_facts access_set_facts(const struct access_record *r);
+/* The same without the host, which the caller knows better. */
+struct match_facts access_set_bare_facts(const struct access_record *r);
 bool access_set_takes(const struct access_output *spec, const struct access_record *r,
                       const struct match_facts *facts);
 

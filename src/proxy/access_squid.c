@@ -30,6 +30,9 @@ static const struct squid_row squid_rows[] = {
     {END_KIND_OURS, 0, TAG_MISS, "_TIMEDOUT"},
     {END_KIND_OURS, 403, TAG_DENIED, "_ABORTED"},
     {END_KIND_OURS, 405, TAG_DENIED, "_ABORTED"},
+    {END_KIND_OURS, 407, TAG_DENIED, "_ABORTED"},
+    {END_KIND_OURS, 413, TAG_DENIED, "_ABORTED"},
+    {END_KIND_OURS, 429, TAG_DENIED, "_ABORTED"},
     {END_KIND_OURS, 501, TAG_MISS, "_ABORTED"},
     {END_KIND_OURS, 502, TAG_DENIED, "_ABORTED"},
     {END_KIND_OURS, 503, TAG_MISS, "_ABORTED"},
@@ -41,6 +44,10 @@ static const struct squid_row squid_rows[] = {
 static const struct squid_row *squid_row(const struct end_info *end)
 {
     static const struct squid_row other = {END_KIND_BUG, 0, TAG_MISS, "_ABORTED"};
+
+    /* A tunnel that a rule has ended: no time was up. */
+    if (end->kind == END_KIND_OURS && end->status == 0 && strcmp(end->proxy_status, "http_request_denied") == 0)
+        return &other;
 
     for (size_t i = 0; i < ARRAY_LEN(squid_rows); i++)
         if (squid_rows[i].kind == end->kind && squid_rows[i].status == end->status)
@@ -122,11 +129,13 @@ void access_squid(struct line *l, const struct access_record *r, uint64_t elapse
         line_target(l, r, line_url);
     else
         line_put(l, squid_error(r->status).p, squid_error(r->status).n);
+    line_char(l, ' ');
+    url_text_or_dash(l, r->user);
     if (line_known_addr(&r->peer)) {
-        LINE_PUT(l, " - HIER_DIRECT/");
+        LINE_PUT(l, " HIER_DIRECT/");
         line_host(l, &r->peer);
     } else {
-        LINE_PUT(l, " - HIER_NONE/-");
+        LINE_PUT(l, " HIER_NONE/-");
     }
     line_char(l, ' ');
     url_text_or_dash(l, bare_type(r->type));

@@ -10,8 +10,10 @@
  *   | CLIENT, 408            | NONE_NONE          | NONE_NONE* | _TIMEDOUT |
  *   | CLIENT, other          | NONE_NONE          | NONE_NONE* | _ABORTED  |
  *   | OURS, 0; UPSTREAM, 504 | NONE_NONE          | TCP_MISS   | _TIMEDOUT |
- *   | OURS, 403, 405, 502    | TCP_DENIED         | TCP_DENIED | _ABORTED  |
- *   | OURS, 501, 503; BUG    | NONE_NONE          | TCP_MISS   | _ABORTED  |
+ *   | OURS, 403, 405, 407, 413, 429, 502
+ *   |                        | TCP_DENIED         | TCP_DENIED | _ABORTED  |
+ *   | OURS, 501, 503; BUG; a tunnel that a rule or limit ended
+ *   |                        | NONE_NONE          | TCP_MISS   | _ABORTED  |
  *   | UPSTREAM, 502          | NONE_NONE          | TCP_MISS   | _ABORTED  |
  *   * TCP_MISS when something was dialled
  *

@@ -8,13 +8,16 @@
 #include "base/num.h"
 #include "build_config.h"
 #include "io/addr.h"
+#include "policy/explain.h"
+#include "proto/authn.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { LOCAL_BODY_MAX = 2048 };
+/* SAY: of the operator's own words in a body; DETAILS: of them in Proxy-Status, which has to fit into clients' buffers. */
+enum { LOCAL_BODY_MAX = 2048, LOCAL_SAY_MAX = 4096, LOCAL_SAY_DETAILS = 512 };
 
 static const char *status_reason(int status)
 {
@@ -31,12 +34,18 @@ static const char *status_reason(int status)
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 407:
+        return "Proxy Authentication Required";
     case 408:
         return "Request Timeout";
+    case 413:
+        return "Content Too Large";
     case 414:
         return "URI Too Long";
     case 422:
         return "Unprocessable Content";
+    case 429:
+        return "Too Many Requests";
     case 431:
         return "Request Header Fields Too Large";
     case 500:
@@ -116,15 +125,17 @@ static enum body_form body_form_of(const struct head *request)
     return best;
 }
 
-/* What a body tells: less with `reasons: none`, more with `all`. All of it is text of ours, but for the target, a normalised host, which has no
- * byte that HTML or JSON minds, and the place, which names a file. Empty slices are left out. */
+/* What a body tells: less with `reasons: none`, more with `all`. The target is a normalised host, which has no byte that HTML or JSON minds; names, places and
+ * what is to be said are the operator's. Empty slices are left out. */
 struct refusal {
     int status;
     enum reasons reasons;
     const struct end_info *end;
-    const char *detail;
+    struct slice detail;
     struct slice target;    /* host:port */
-    struct slice place;     /* of the rule that decided: file:line */
+    struct slice rule;      /* what decided: its name; empty: it has none */
+    struct slice place;     /* file:line of that */
+    struct slice say;       /* `say:` */
     struct slice hint;      /* the way out */
     struct slice addresses; /* that were tried */
 };
@@ -137,21 +148,25 @@ static void json_optional(struct json *j, const char *key, struct slice value)
 
 static struct slice body_json(struct arena *a, const struct refusal *r)
 {
+    /* A byte escapes to six at most. */
+    size_t cap = LOCAL_BODY_MAX + 6 * (r->detail.n + r->rule.n + r->place.n + r->say.n + r->hint.n + r->addresses.n);
     struct json j;
-    char *p = arena_alloc(a, LOCAL_BODY_MAX);
+    char *p = arena_alloc(a, cap);
 
     if (!p)
         return SLICE_NONE;
-    json_init(&j, p, LOCAL_BODY_MAX - 1);
+    json_init(&j, p, cap - 1);
     json_open(&j, '{');
     json_ku64(&j, "status", (uint64_t)r->status);
     json_kstr(&j, "error", slice_str(r->end->proxy_status));
     if (r->reasons != REASONS_NONE) {
         json_kstr(&j, "reason", slice_str(r->end->token));
-        json_kstr(&j, "detail", slice_str(r->detail));
+        json_kstr(&j, "detail", r->detail);
     }
+    json_optional(&j, "say", r->say);
     json_optional(&j, "target", r->target);
-    json_optional(&j, "rule", r->place);
+    json_optional(&j, "rule", r->rule.n ? r->rule : r->place);
+    json_optional(&j, "place", r->place);
     json_optional(&j, "hint", r->hint);
     json_optional(&j, "addresses", r->addresses);
     json_close(&j, '}');
@@ -180,22 +195,43 @@ static struct slice html_escape(struct arena *a, struct slice s)
     return slice_of(p, n);
 }
 
-/* The lines below the sentence. */
+/* What decided: "ci-egress (rules.yaml:7)". */
+static struct slice decided_by(struct arena *a, const struct refusal *r)
+{
+    if (!r->rule.n || !r->place.n)
+        return r->rule.n ? r->rule : r->place;
+    return arena_printf(a, SLICE_FMT " (" SLICE_FMT ")", SLICE_ARG(r->rule), SLICE_ARG(r->place));
+}
+
+enum { BODY_LINES = 4 };
+struct body_line {
+    const char *name; /* NULL: the line stands for itself */
+    struct slice text;
+};
+
+/* The lines below the sentence; the empty ones are left out. */
+static void body_lines(struct arena *a, const struct refusal *r, struct body_line out[BODY_LINES])
+{
+    out[0] = (struct body_line){NULL, r->say};
+    out[1] = (struct body_line){"Decided by", decided_by(a, r)};
+    out[2] = (struct body_line){"What helps", r->hint};
+    out[3] = (struct body_line){"Tried", r->addresses};
+}
+
 static struct slice html_more(struct arena *a, const struct refusal *r)
 {
-    const struct {
-        const char *name;
-        struct slice text;
-    } lines[] = {{"Decided by", r->place}, {"What helps", r->hint}, {"Tried", r->addresses}};
+    struct body_line lines[BODY_LINES];
     struct slice all = SLICE("");
 
-    for (size_t i = 0; i < ARRAY_LEN(lines) && all.p; i++) {
+    body_lines(a, r, lines);
+    for (size_t i = 0; i < BODY_LINES && all.p; i++) {
         struct slice text = lines[i].text.n ? html_escape(a, lines[i].text) : SLICE("");
 
         if (!text.p)
             return SLICE_NONE;
         if (text.n)
-            all = arena_printf(a, SLICE_FMT "<p>%s: " SLICE_FMT "</p>\n", SLICE_ARG(all), lines[i].name, SLICE_ARG(text));
+            all = arena_printf(a, SLICE_FMT "<p>%s%s" SLICE_FMT "</p>\n", SLICE_ARG(all), lines[i].name ? lines[i].name : "",
+                               lines[i].name ? ": " : "", SLICE_ARG(text));
     }
     return all;
 }
@@ -203,9 +239,9 @@ static struct slice html_more(struct arena *a, const struct refusal *r)
 static struct slice body_html(struct arena *a, const struct refusal *r)
 {
     const char *reason = status_reason(r->status);
-    struct slice more = html_more(a, r);
+    struct slice more = html_more(a, r), detail = html_escape(a, r->detail);
 
-    if (!more.p)
+    if (!more.p || !detail.p)
         return SLICE_NONE;
     if (r->reasons == REASONS_NONE)
         return arena_printf(a, "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n<h1>%d %s</h1>\n", r->status,
@@ -213,24 +249,37 @@ static struct slice body_html(struct arena *a, const struct refusal *r)
     return arena_printf(a,
                         "<!DOCTYPE html><html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n"
                         "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}"
-                        "</style>\n<h1>%d %s</h1>\n<p>The proxy could not pass this request on%s" SLICE_FMT ": %s.</p>\n" SLICE_FMT
+                        "</style>\n<h1>%d %s</h1>\n<p>The proxy could not pass this request on%s" SLICE_FMT ": " SLICE_FMT ".</p>\n" SLICE_FMT
                         "<p><small>ginnel: %s (%s)</small></p>\n",
-                        r->status, reason, r->status, reason, r->target.n ? " to " : "", SLICE_ARG(r->target), r->detail,
+                        r->status, reason, r->status, reason, r->target.n ? " to " : "", SLICE_ARG(r->target), SLICE_ARG(detail),
                         SLICE_ARG(more), r->end->token, r->end->proxy_status);
+}
+
+static struct slice text_more(struct arena *a, const struct refusal *r)
+{
+    struct body_line lines[BODY_LINES];
+    struct slice all = SLICE("");
+
+    body_lines(a, r, lines);
+    for (size_t i = 0; i < BODY_LINES && all.p; i++)
+        if (lines[i].text.n)
+            all = arena_printf(a, SLICE_FMT "%s%s" SLICE_FMT "\n", SLICE_ARG(all), lines[i].name ? lines[i].name : "", lines[i].name ? ": " : "",
+                               SLICE_ARG(lines[i].text));
+    return all;
 }
 
 static struct slice body_text(struct arena *a, const struct refusal *r)
 {
+    struct slice more;
+
     if (r->reasons == REASONS_NONE)
         return arena_printf(a, "%d %s\n", r->status, status_reason(r->status));
-    return arena_printf(a,
-                        "%d %s\nThe proxy could not pass this request on%s" SLICE_FMT ": %s.\n%s" SLICE_FMT "%s%s" SLICE_FMT
-                        "%s%s" SLICE_FMT "%sginnel: %s (%s)\n",
-                        r->status, status_reason(r->status), r->target.n ? " to " : "", SLICE_ARG(r->target), r->detail,
-                        r->place.n ? "Decided by: " : "", SLICE_ARG(r->place), r->place.n ? "\n" : "",
-                        r->hint.n ? "What helps: " : "", SLICE_ARG(r->hint), r->hint.n ? "\n" : "",
-                        r->addresses.n ? "Tried: " : "", SLICE_ARG(r->addresses), r->addresses.n ? "\n" : "", r->end->token,
-                        r->end->proxy_status);
+    more = text_more(a, r);
+    if (!more.p)
+        return SLICE_NONE;
+    return arena_printf(a, "%d %s\nThe proxy could not pass this request on%s" SLICE_FMT ": " SLICE_FMT ".\n" SLICE_FMT "ginnel: %s (%s)\n", r->status,
+                        status_reason(r->status), r->target.n ? " to " : "", SLICE_ARG(r->target), SLICE_ARG(r->detail), SLICE_ARG(more),
+                        r->end->token, r->end->proxy_status);
 }
 
 static struct slice body_make(struct arena *a, enum body_form form, const struct refusal *r)
@@ -304,7 +353,8 @@ static struct slice dns_parameter(struct xchg *x)
     return arena_printf(&x->arena, "; rcode=\"%s\"", name);
 }
 
-/* What a string of RFC 8941 3.3.3 may contain: quotes and backslashes escaped, everything else that is not printable ASCII replaced. */
+/* What a string of RFC 8941 3.3.3 may contain: quotes and backslashes escaped, an ellipsis as three dots, every other character that is not printable ASCII
+ * replaced. */
 static struct slice sf_string(struct arena *a, struct slice s)
 {
     char *p = arena_alloc(a, s.n * 2 + 1);
@@ -313,13 +363,36 @@ static struct slice sf_string(struct arena *a, struct slice s)
     if (!p)
         return SLICE_NONE;
     for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
+        unsigned char c = (unsigned char)s.p[i];
+        bool ellipsis = s.n - i >= 3 && memcmp(s.p + i, "\xe2\x80\xa6", 3) == 0;
 
+        /* The rest of a character of several bytes. */
+        if (c >= 0x80 && c < 0xc0)
+            continue;
         if (c == '"' || c == '\\')
             p[n++] = '\\';
-        p[n++] = c >= 0x20 && c < 0x7f ? c : '?';
+        if (ellipsis) {
+            memcpy(p + n, "...", 3);
+            n += 3;
+        } else {
+            p[n++] = c >= 0x20 && c < 0x7f ? (char)c : '?';
+        }
     }
     return slice_of(p, n);
+}
+
+/* "why (place); what is to be said; what helps", as a string. */
+static struct slice status_details(struct xchg *x, const struct refusal *r)
+{
+    struct slice say = slice_of(r->say.p, min_size(r->say.n, LOCAL_SAY_DETAILS)), all;
+
+    all = arena_printf(&x->arena, SLICE_FMT "%s" SLICE_FMT "%s%s" SLICE_FMT "%s" SLICE_FMT, SLICE_ARG(r->detail), r->place.n ? " (" : "",
+                       SLICE_ARG(r->place), r->place.n ? ")" : "", say.n ? "; " : "", SLICE_ARG(say), r->hint.n ? "; what helps: " : "",
+                       SLICE_ARG(r->hint));
+    for (size_t i = 0; i < all.n && all.p; i++)
+        if (all.p[i] == '\n' || all.p[i] == '\t')
+            ((char *)(uintptr_t)all.p)[i] = ' ';
+    return all.p ? sf_string(&x->arena, all) : SLICE_NONE;
 }
 
 /* `name; error=type; details="text"` (RFC 9209 2). The name is a token; one that begins with a digit must be a string. */
@@ -328,14 +401,17 @@ static struct slice proxy_status(struct xchg *x, const struct refusal *r)
     const char *name = x->snap->conf->name;
     bool token = (name[0] >= 'A' && name[0] <= 'Z') || (name[0] >= 'a' && name[0] <= 'z') || name[0] == '*';
     const char *q = token ? "" : "\"";
-    struct slice dns = dns_parameter(x), place = sf_string(&x->arena, r->place);
+    struct slice dns = dns_parameter(x), details;
 
-    if (!dns.p || !place.p)
+    if (!dns.p)
         return SLICE_NONE;
     if (r->reasons == REASONS_NONE)
         return arena_printf(&x->arena, "%s%s%s; error=%s", q, name, q, r->end->proxy_status);
-    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"%s%s" SLICE_FMT "%s\"" SLICE_FMT, q, name, q, r->end->proxy_status,
-                        r->detail, place.n ? " (" : "", SLICE_ARG(place), place.n ? ")" : "", SLICE_ARG(dns));
+    details = status_details(x, r);
+    if (!details.p)
+        return SLICE_NONE;
+    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"" SLICE_FMT "\"" SLICE_FMT, q, name, q, r->end->proxy_status, SLICE_ARG(details),
+                        SLICE_ARG(dns));
 }
 
 /* ---- what is told ---- */
@@ -344,8 +420,6 @@ static struct slice proxy_status(struct xchg *x, const struct refusal *r)
 static const char *way_out(enum end_reason reason)
 {
     switch ((unsigned)reason) {
-    case END_NOT_ADMITTED:
-        return "the operator adds the address to `clients`";
     case END_URI_TOO_LONG:
         return "the limit is `sizes: {line: …}`";
     case END_HEAD_TOO_LARGE:
@@ -366,6 +440,10 @@ static const char *way_out(enum end_reason reason)
         return "the limit is `capacity: {memory: …}`";
     case END_NO_DESCRIPTORS:
         return "the limit of open files (LimitNOFILE, ulimit -n) is too low";
+    case END_AUTH_NEEDED:
+        return "the operator adds names with `ginnel passwd`, or to the program that `users` names";
+    case END_AUTH_THROTTLED:
+        return "the client stops sending wrong passwords, or waits";
     default:
         return NULL;
     }
@@ -393,19 +471,69 @@ static struct slice target_of(struct xchg *x)
                         SLICE_ARG(x->rec.host), x->rec.port);
 }
 
+/* The operator's own words, as text that no terminal minds. */
+static struct slice clean(struct arena *a, const char *text)
+{
+    struct slice s = arena_dup(a, slice_of(text, min_size(strlen(text), LOCAL_SAY_MAX)));
+    char *p = (char *)(uintptr_t)s.p;
+
+    for (size_t i = 0; p && i < s.n; i++)
+        if (((unsigned char)p[i] < 0x20 && p[i] != '\n' && p[i] != '\t') || p[i] == 0x7f)
+            p[i] = '?';
+    return s;
+}
+
+static const char *say_of(const struct policy *p, const struct verdict *v)
+{
+    if (v->by)
+        return v->by->say;
+    return v->reason == END_DENIED && p->has_rules ? p->say : NULL;
+}
+
+/* The rule that would let it pass, as a sentence; or what else helps. */
+static struct slice way_of(struct arena *a, const struct explain *e)
+{
+    if (e->kind == EXPLAIN_KEY)
+        return arena_dup(a, slice_str(e->way));
+    return arena_printf(a, "the operator adds `%s` to `rules`%s%s", e->way, e->before ? ", before " : "", e->before ? e->before : "");
+}
+
+/* What policy decided. ERR_NOMEM */
+static int tell_verdict(struct xchg *x, struct refusal *r)
+{
+    const struct verdict *v = &x->req->verdict;
+    const struct policy *p = x->snap->policy;
+    const char *say = say_of(p, v);
+    struct match_facts f = xchg_facts(x);
+    struct explain e;
+
+    f.to = &x->req->refused;
+    explain(p, &f, v, r->reasons == REASONS_ALL ? EXPLAIN_OPERATOR : EXPLAIN_CLIENT, &e);
+    r->place = v->place ? slice_str(v->place) : SLICE_NONE;
+    /* `private` is not the rule, though the rule let it come so far. */
+    r->rule = v->by && v->by->name && v->place == v->by->place ? slice_str(v->by->name) : SLICE_NONE;
+    /* Of the others, limits say more than rules know. */
+    if (explain_knows(v->reason))
+        r->detail = arena_dup(&x->arena, slice_str(e.why));
+    r->say = say ? clean(&x->arena, say) : SLICE("");
+    if (e.kind != EXPLAIN_NO_WAY)
+        r->hint = way_of(&x->arena, &e);
+    return r->detail.p && r->say.p && (e.kind == EXPLAIN_NO_WAY || r->hint.p) ? 0 : ERR_NOMEM;
+}
+
 /* ERR_NOMEM */
 static int refusal_of(struct xchg *x, enum end_reason reason, const char *detail, struct refusal *ret_r)
 {
     const struct end_info *e = end_info(reason);
-    struct refusal r = {.status = e->status, .reasons = x->listen->reasons, .end = e, .detail = detail ? detail : e->text};
+    struct refusal r = {.status = e->status, .reasons = x->listen->reasons, .end = e, .detail = slice_str(detail ? detail : e->text)};
     const char *hint = way_out(reason);
 
     if (r.reasons != REASONS_NONE) {
         r.target = target_of(x);
-        if (x->req->verdict.kind == VERDICT_DENY && x->req->verdict.place)
-            r.place = slice_str(x->req->verdict.place);
         r.hint = hint ? slice_str(hint) : SLICE_NONE;
         if (!r.target.p)
+            return ERR_NOMEM;
+        if (x->req->verdict.kind == VERDICT_DENY && x->req->verdict.reason == reason && tell_verdict(x, &r) < 0)
             return ERR_NOMEM;
     }
     if (r.reasons == REASONS_ALL) {
@@ -439,6 +567,11 @@ size_t local_busy_reply(const char *name, enum end_reason why, bool details, cha
     return min_size((size_t)n, LOCAL_BUSY_MAX - 1);
 }
 
+static struct slice retry_after(struct xchg *x)
+{
+    return arena_printf(&x->arena, "%u", x->req->retry_s ? x->req->retry_s : 1);
+}
+
 int local_error(struct xchg *x, enum end_reason reason, const char *detail, struct head **ret_head, struct slice *ret_body)
 {
     const struct end_info *e = end_info(reason);
@@ -453,11 +586,14 @@ int local_error(struct xchg *x, enum end_reason reason, const char *detail, stru
     h = body.p ? head_new(x, e->status, body_type(form), body.n) : NULL;
     if (!h || add(x, h, "Proxy-Status", proxy_status(x, &r)) < 0)
         return ERR_NOMEM;
-    if (e->status == 503 && add(x, h, "Retry-After", SLICE("1")) < 0)
+    if ((e->status == 503 || e->status == 429) && add(x, h, "Retry-After", retry_after(x)) < 0)
+        return ERR_NOMEM;
+    if (e->status == 407 && add(x, h, "Proxy-Authenticate", SLICE(AUTHN_CHALLENGE)) < 0)
         return ERR_NOMEM;
     if (e->status == 405 && add(x, h, "Allow", SLICE("GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, PATCH")) < 0)
         return ERR_NOMEM;
-    h->close = must_close(reason);
+    /* A refused CONNECT is the end of its connection: what its client takes for the tunnel may be on the way. */
+    h->close = must_close(reason) || (e->status == 407 && x->req->head && x->req->head->method == METHOD_CONNECT);
     *ret_head = h;
     *ret_body = body;
     return 0;
@@ -503,23 +639,44 @@ static enum xstep reply(struct xchg *x, int status, struct slice type, struct sl
     return h ? xchg_reply_local(x, h, body) : xchg_fail(x, END_NO_MEMORY, NULL);
 }
 
+/* A list with commas between, as an array. */
+static void json_names(struct json *j, const char *key, struct slice list)
+{
+    json_key(j, key);
+    json_open(j, '[');
+    while (list.n) {
+        size_t n = slice_find(list, ',');
+
+        json_str(j, slice_of(list.p, n));
+        list = n < list.n ? slice_skip(list, n + 1) : SLICE_NONE;
+    }
+    json_close(j, ']');
+}
+
 /* http://ginnel.internal/: proves to a client that it comes through this proxy (S001-27). */
 static enum xstep who_am_i(struct xchg *x)
 {
+    const struct access_record *r = &x->rec;
+    size_t cap = LOCAL_BODY_MAX + (r->user.n + r->groups.n + r->labels.n) * 8;
     char addr[ADDR_TEXT_MAX];
-    char *p = arena_alloc(&x->arena, LOCAL_BODY_MAX);
+    char *p = arena_alloc(&x->arena, cap);
     struct json j;
 
     if (!p)
         return xchg_fail(x, END_NO_MEMORY, NULL);
     addr_host_text(&x->session->client, addr);
-    json_init(&j, p, LOCAL_BODY_MAX - 1);
+    json_init(&j, p, cap - 1);
     json_open(&j, '{');
     json_kstr(&j, "proxy", SLICE("ginnel"));
     json_kstr(&j, "version", SLICE(GINNEL_VERSION));
     json_kstr(&j, "name", slice_str(x->snap->conf->name));
     json_kstr(&j, "client_address", slice_str(addr));
     json_ku64(&j, "client_port", addr_port(&x->session->client));
+    if (r->user.n) {
+        json_kstr(&j, "user", r->user);
+        json_names(&j, "groups", r->groups);
+        json_names(&j, "labels", r->labels);
+    }
     json_close(&j, '}');
     p[j.n] = '\n';
     return reply(x, 200, SLICE("application/json"), slice_of(p, j.n + 1));

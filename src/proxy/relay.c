@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "io/loop.h"
+#include "proxy/charge.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -121,10 +122,21 @@ static enum pump_result pump_idle(struct pump *p, struct stream *to)
     return PUMP_TO_BROKE;
 }
 
-/* MORE: something was moved or changed, go on. */
-static enum pump_result pump_copy(struct pump *p, struct loop *loop, struct stream *from, struct stream *to)
+/* A limit lets nothing more be read now. What is queued leaves; an empty pipe is of more use to others. */
+static enum pump_result pump_hold(struct pump *p, struct loop *loop, struct stream *to)
 {
-    size_t n, room = min_size(stream_room(to), PUMP_COPY);
+    enum pump_result r = pump_idle(p, to);
+
+    if (p->pipe)
+        pipe_return(loop->pipes, &p->pipe);
+    p->held = true;
+    return r == PUMP_WAIT ? PUMP_HELD : r;
+}
+
+/* MORE: something was moved or changed, go on. */
+static enum pump_result pump_copy(struct pump *p, struct loop *loop, struct stream *from, struct stream *to, uint64_t allow)
+{
+    size_t n, room = min_size(stream_room(to), allow < PUMP_COPY ? (size_t)allow : PUMP_COPY);
     bool last;
 
     if (!room) {
@@ -280,7 +292,8 @@ static enum pump_result pump_fill_pipe(struct pump *p, struct loop *loop, struct
 }
 
 /* Copying goes on when either side is no plain socket now, or no pipe is to be had. */
-static bool pump_splice(struct pump *p, struct loop *loop, struct stream *from, struct stream *to, enum pump_result *ret)
+static bool pump_splice(struct pump *p, struct loop *loop, struct stream *from, struct stream *to, uint64_t allow,
+                        enum pump_result *ret)
 {
     uint64_t max_rx, max_tx;
     int fd;
@@ -289,7 +302,7 @@ static bool pump_splice(struct pump *p, struct loop *loop, struct stream *from, 
         *ret = p->pipe->rd < 0 ? pump_drain_back(p, loop, from, to) : pump_drain_pipe(p, loop, from, to);
         return true;
     }
-    if (!p->filled || p->replay)
+    if (!p->filled || p->replay || allow < PUMP_COPY)
         return false;
     fd = stream_fd(from, STREAM_RX, &max_rx);
     if (fd < 0 || stream_fd(to, STREAM_TX, &max_tx) < 0 || max_rx < PUMP_COPY)
@@ -298,33 +311,67 @@ static bool pump_splice(struct pump *p, struct loop *loop, struct stream *from, 
         p->pipe = pipe_lend(loop->pipes, pump_task(from, to), loop->now_ms);
     if (!p->pipe)
         return false;
-    *ret = pump_fill_pipe(p, loop, from, to, fd, max_rx < max_tx ? max_rx : max_tx);
+    if (max_tx < max_rx)
+        max_rx = max_tx;
+    *ret = pump_fill_pipe(p, loop, from, to, fd, allow < max_rx ? allow : max_rx);
     return true;
 }
 
-enum pump_result pump_run(struct pump *p, struct loop *loop, struct stream *from, struct stream *to)
+/* What has been read is only passed on, whatever a limit says. */
+static bool pump_reads(const struct pump *p)
+{
+    return !(p->pipe && p->pipe->bytes) && !(p->replay && p->replay->sent < p->replay->n);
+}
+
+/* charge: NULL, nothing limits it. */
+static enum pump_result pump_within(struct pump *p, struct loop *loop, struct stream *from, struct stream *to, struct charge *charge, bool up)
 {
     enum pump_result r = PUMP_MORE;
     int copies = PUMP_BUDGET_COPY, splices = PUMP_BUDGET_SPLICE;
+    uint64_t allow = UINT64_MAX, before = p->bytes;
 
-    p->wants_tx = false;
+    p->wants_tx = p->held = false;
     while (r == PUMP_MORE) {
         if (p->state == PUMP_FLUSH)
             return pump_flush(p, to);
+        if (charge && pump_reads(p)) {
+            allow = charge_allow(charge, up);
+            if (!allow)
+                return pump_hold(p, loop, to);
+        }
         if (p->replay && p->replay->sent < p->replay->n)
             r = pump_replay(p, from, to);
         else if ((p->filled || p->pipe) && !pump_task(from, to)->bulk)
             return PUMP_MORE; /* bulk, as it turns out: not before the small messages of others */
-        else if (splices && pump_splice(p, loop, from, to, &r))
+        else if (splices && pump_splice(p, loop, from, to, allow, &r))
             splices--;
         else if (splices && copies)
-            copies--, r = pump_copy(p, loop, from, to);
+            copies--, r = pump_copy(p, loop, from, to, allow);
         else
             return PUMP_MORE;
         if (p->replay && p->replay->lost && p->replay->sent == p->replay->n)
             p->replay = NULL;
+        if (charge) {
+            charge_moved(charge, up, p->bytes - before);
+            before = p->bytes;
+        }
     }
     return r;
+}
+
+enum pump_result pump_run(struct pump *p, struct loop *loop, struct stream *from, struct stream *to)
+{
+    return pump_within(p, loop, from, to, NULL, false);
+}
+
+enum pump_result relay_pump(struct relay *r, struct loop *loop, struct pump *p, struct stream *from, struct stream *to)
+{
+    enum pump_result pr = pump_within(p, loop, from, to, r->charge, p == &r->up);
+
+    /* Whoever has nothing to read, or nobody to write to, holds nothing that others could use. */
+    if (r->charge && pr != PUMP_MORE && pr != PUMP_HELD)
+        charge_quiet(r->charge, p == &r->up);
+    return pr;
 }
 
 /* ---- both directions ---- */
@@ -384,11 +431,12 @@ static bool relay_step(struct relay *r, struct loop *loop, struct pump *p, struc
 
     if (!pump_live(p))
         return true;
-    pr = pump_run(p, loop, from, to);
+    pr = relay_pump(r, loop, p, from, to);
     if (p->bytes != before || pr == PUMP_ENDED)
         r->active_ms = loop->now_ms;
     switch (pr) {
     case PUMP_WAIT:
+    case PUMP_HELD:
     case PUMP_ENDED:
         return true;
     case PUMP_MORE:
@@ -425,11 +473,11 @@ static bool relay_reset_unmet(const struct relay *r, const struct loop *loop, st
 {
     bool stalled = loop->now_ms - r->active_ms >= RELAY_CUT_MS;
 
-    if (stream_broken(client) && (!pump_live(&r->up) || stalled)) {
+    if (stream_broken(client) && (!pump_live(&r->up) || (stalled && !r->up.held))) {
         *ret = RELAY_CLIENT_BROKE;
         return true;
     }
-    if (stream_broken(upstream) && (!pump_live(&r->down) || stalled)) {
+    if (stream_broken(upstream) && (!pump_live(&r->down) || (stalled && !r->down.held))) {
         *ret = RELAY_UPSTREAM_BROKE;
         return true;
     }

@@ -12,13 +12,14 @@
 
 #include <stdint.h>
 
+struct charge;
 struct loop;
 
 /* OFF not started · RUN · FLUSH the source ended, the sink still writes · DONE ended in order · DEAD the sink broke */
 enum pump_state { PUMP_OFF = 0, PUMP_RUN, PUMP_FLUSH, PUMP_DONE, PUMP_DEAD };
 
-/* WAIT for RX or TX · MORE the budget is used up, go on in the bulk queue · ENDED in order · the side that broke */
-enum pump_result { PUMP_WAIT, PUMP_MORE, PUMP_ENDED, PUMP_FROM_BROKE, PUMP_TO_BROKE };
+/* WAIT for RX or TX · HELD: a limit lets nothing more be read now, and wakes the task, or the exchange has to end (charge.h) · MORE the budget is used up, go on in the bulk queue · ENDED in order · the side that broke */
+enum pump_result { PUMP_WAIT, PUMP_HELD, PUMP_MORE, PUMP_ENDED, PUMP_FROM_BROKE, PUMP_TO_BROKE };
 
 /* BITE: what a splice takes while small messages of others come. FRAMING: so much of a full read may have been a chunk's line and trailers. */
 enum { PUMP_COPY = 16384, PUMP_FRAMING = 64, PUMP_BITE = 65536, PUMP_BUDGET_COPY = 4, PUMP_BUDGET_SPLICE = 1 };
@@ -39,6 +40,7 @@ struct pump {
     enum pump_state state;
     bool filled;  /* the last read filled the buffer: try to splice */
     bool wants_tx; /* WAIT is for the sink */
+    bool held;     /* HELD: whatever the source has is not waited for */
 };
 
 /* CUT: one side was reset; what the other still has to get is written, for CUT_MS at most, before it is reset too. The same time
@@ -50,6 +52,7 @@ enum { RELAY_CUT_MS = 700, RELAY_BULK_MS = 100 };
 
 struct relay {
     struct pump up, down;
+    struct charge *charge; /* the exchange's; NULL: no limit is about it */
     uint64_t active_ms; /* when bytes moved last */
     uint64_t bulk_ms;   /* when a read filled the buffer last; 0: never */
     enum relay_state state;
@@ -66,6 +69,8 @@ enum relay_result {
 
 void pump_start(struct pump *p, struct replay *replay);
 enum pump_result pump_run(struct pump *p, struct loop *loop, struct stream *from, struct stream *to) MUST_USE;
+/* The same for a pump of r, within the limits that hold. */
+enum pump_result relay_pump(struct relay *r, struct loop *loop, struct pump *p, struct stream *from, struct stream *to) MUST_USE;
 /* Gives back what it holds. Any state. */
 void pump_stop(struct pump *p, struct loop *loop);
 

@@ -12,7 +12,7 @@
 
 struct worker;
 
-enum { REPORT_HOST_MAX = 64, REPORT_METHOD_MAX = 16, REPORT_TRAIL = 10 };
+enum { REPORT_HOST_MAX = 64, REPORT_METHOD_MAX = 16, REPORT_TRAIL = 12 };
 
 struct report_xchg {
     uint64_t id, age_ms, quiet_ms; /* since it began; since its relay moved bytes last */
@@ -33,7 +33,7 @@ enum report_state {
     REPORT_LEAVING,   /* its last answer is being written, or the rest of a request thrown away */
     REPORT_LINGER,
     REPORT_STEP,
-    REPORT_STATES = REPORT_STEP + 9
+    REPORT_STATES = REPORT_STEP + 11
 };
 
 /* One connection of a session. */

@@ -48,6 +48,7 @@ static void session_end(struct session *s, bool reset)
     timer_stop(&s->timer);
     task_cancel(&s->task);
     sweep_forget(&w->sweep, s);
+    recheck_forget(&w->recheck, s);
     list_del(&s->link);
     s->grave.free = session_free;
     loop_bury(&w->loop, &s->grave);
@@ -253,9 +254,9 @@ static void session_run(struct task *t, unsigned bits)
 const struct snapshot_listen *session_listen(struct session *s, const struct snapshot *snap)
 {
     static const struct snapshot_listen gone[] = {
-        [LISTEN_PROXY] = {.role = LISTEN_PROXY, .name = "removed", .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
-        [LISTEN_ADMIN] = {.role = LISTEN_ADMIN, .name = "removed", .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
-        [LISTEN_CONTROL] = {.role = LISTEN_CONTROL, .name = "removed", .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
+        [LISTEN_PROXY] = {.role = LISTEN_PROXY, .name = "removed", .gone = true, .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
+        [LISTEN_ADMIN] = {.role = LISTEN_ADMIN, .name = "removed", .gone = true, .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
+        [LISTEN_CONTROL] = {.role = LISTEN_CONTROL, .name = "removed", .gone = true, .reasons = REASONS_OWN, .clients = POLICY_CLIENTS_GONE},
     };
     const struct snapshot_listen *l = snapshot_listen_find(snap, s->listen_id);
 
@@ -264,6 +265,18 @@ const struct snapshot_listen *session_listen(struct session *s, const struct sna
     if (s->mux)
         s->mux->drain = true;
     return &gone[s->role];
+}
+
+struct session_identity session_identity(struct session *s)
+{
+    struct conn *c = s->mux ? s->mux->conn : s->conn;
+
+    if (s->identity.kind != SESSION_UNASKED)
+        return s->identity;
+    s->identity.kind = SESSION_NOBODY;
+    if (s->client.sa.sa_family == AF_UNIX && c && conn_tcp_peer(c, &s->identity.uid))
+        s->identity.kind = SESSION_PEER;
+    return s->identity;
 }
 
 enum end_reason session_admit(struct session *s)
@@ -282,9 +295,11 @@ enum end_reason session_admit(struct session *s)
 int session_start(struct worker *w, struct conn **conn, const struct session_opts *opts)
 {
     struct session *s = mem_zalloc(sizeof(*s));
+    const struct snapshot_listen *l = snapshot_listen_find(w->snap, opts->listen_id);
 
     if (!s)
         return ERR_NOMEM;
+    s->names_users = l && l->users;
     s->magic = SESSION_MAGIC;
     s->worker = w;
     s->conn = *conn;
@@ -315,6 +330,6 @@ void session_drain(struct session *s)
 void session_cut(struct session *s)
 {
     if (s->xchg)
-        xchg_cut(s->xchg, END_DRAINED);
+        xchg_cut(s->xchg, END_DRAINED, NULL);
     session_end(s, true);
 }

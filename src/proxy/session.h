@@ -19,6 +19,14 @@ enum session_state { SESSION_GREET = 0, SESSION_SERVE, SESSION_LINGER, SESSION_D
 enum { SESSION_FRESH_MS = 500 };
 enum { SESSION_LINGER_QUIET_MS = 2000, SESSION_LINGER_MS = 30000 };
 
+/* Who the connection itself says is at its other end, beside what a request says. PEER: a process of this user of the machine (Unix sockets). A client's
+ * certificate will be another one. */
+enum session_identity_kind { SESSION_UNASKED = 0, SESSION_NOBODY, SESSION_PEER };
+struct session_identity {
+    enum session_identity_kind kind;
+    uint32_t uid; /* PEER */
+};
+
 struct session {
     unsigned magic;
     enum session_state state;
@@ -37,6 +45,8 @@ struct session {
     uint64_t deadline_ms;    /* of the state; 0: none runs */
     uint64_t linger_until_ms;
     uint64_t since_ms; /* loop time */
+    struct session_identity identity; /* session_identity() */
+    bool names_users; /* its listener had users when it began */
     bool was_idle; /* when draining began */
     bool cut;      /* its exchange did not end by itself */
     bool suspected; /* the sweep's: found once */
@@ -59,6 +69,7 @@ int session_start(struct worker *w, struct conn **conn, const struct session_opt
 enum end_reason session_admit(struct session *s);
 /* What its listener says in this snapshot. Of a listener that is gone: POLICY_CLIENTS_GONE, and each answer is the session's last. */
 const struct snapshot_listen *session_listen(struct session *s, const struct snapshot *snap);
+struct session_identity session_identity(struct session *s);
 /* The worker began to drain: idle ones end, others are told that each answer is the last. */
 void session_drain(struct session *s);
 /* Ends now, with RST. */

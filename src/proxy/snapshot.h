@@ -6,9 +6,11 @@
 #define PROXY_SNAPSHOT_H
 
 #include "io/resolve.h"
+#include "policy/limit.h"
 #include "policy/policy.h"
 #include "policy/route.h"
 #include "proxy/conf.h"
+#include "policy/users.h"
 
 #include <stdatomic.h>
 
@@ -23,6 +25,8 @@ struct snapshot_listen {
     const char *name; /* its name, or its address as written */
     enum reasons reasons; /* resolved: never DEFAULT */
     unsigned clients; /* which of the policy's sets */
+    const struct users *users; /* who may use it; NULL: everybody who is admitted */
+    bool gone; /* it is in this snapshot no more */
 };
 
 struct snapshot {
@@ -30,10 +34,13 @@ struct snapshot {
     const struct proxy_conf *conf;
     const struct policy *policy;
     const struct resolve_conf *resolve;
+    const struct users *users; /* of the top level; NULL: none */
     const struct snapshot_listen *listen;
     unsigned n_listen;
     const struct route *routes;
     unsigned n_routes;
+    const struct limit *limits;
+    unsigned n_limits;
     /* On the worker's thread: it uses the snapshot no more. Others may still; or nobody does, and it may be freed already. */
     void (*released)(void *owner);
     void *owner;

@@ -22,6 +22,8 @@ static enum end_reason reason_of(int error)
     case -EINVAL:
     case -EADDRNOTAVAIL:
     case -EAFNOSUPPORT:
+    case ERR_PRIVILEGE:
+    case ERR_INTERFACE:
         return END_CONNECT_UNREACHABLE;
     case ERR_TIMEOUT:
     case -ETIMEDOUT:
@@ -56,7 +58,15 @@ static bool replayable(const struct xchg *x)
 
 static struct source_set sources_of(const struct xreq *q)
 {
-    return q->route ? (struct source_set){q->route->bind, q->route->n_bind} : (struct source_set){0};
+    const struct route *r = q->route;
+    struct source_set set = {0};
+
+    if (!r)
+        return set;
+    set = (struct source_set){.v = r->bind, .n = r->n_bind, .way = {.mark = r->mark}};
+    _Static_assert(sizeof(set.way.interface) == sizeof(r->interface), "both are what the kernel takes");
+    memcpy(set.way.interface, r->interface, sizeof(r->interface));
+    return set;
 }
 
 static bool take_kept(struct xchg *x)
@@ -79,6 +89,7 @@ static bool take_kept(struct xchg *x)
         return false;
     x->rec.peer = end.addr;
     q->from = end.from;
+    q->way = end.way;
     x->upstream = mux_open(x->mux, &x->task);
     if (!x->upstream) {
         mux_close(&x->mux, false);
@@ -155,10 +166,25 @@ static void warn_foreign(const struct xchg *x, const struct addr *foreign)
     log_limited(LOG_WARN, 1, "%s: `bind`: %s is not an address of this machine", x->req->route->place, text);
 }
 
+/* What a route wants of the kernel, and this process may not have. Said once a second as well. */
+static const char *refused_way(struct xchg *x, int error)
+{
+    const struct route *r = x->req->route;
+
+    if (error == ERR_INTERFACE) {
+        log_limited(LOG_WARN, 1, "%s: `interface`: there is no network interface %s", r->place, r->interface);
+        return arena_printf(&x->arena, "the interface of `upstream` (%s) is not there", r->place).p;
+    }
+    log_limited(LOG_WARN, 1, "%s: `%s` is not permitted to this process: it takes CAP_NET_ADMIN", r->place, r->mark ? "mark" : "interface");
+    return arena_printf(&x->arena, "`%s` of `upstream` (%s) is not permitted to this process", r->mark ? "mark" : "interface", r->place).p;
+}
+
 static const char *detail_of(struct xchg *x, int error)
 {
     const struct route *r = x->req->route;
 
+    if (r && (error == ERR_PRIVILEGE || error == ERR_INTERFACE))
+        return refused_way(x, error);
     if (error == -EADDRNOTAVAIL && r)
         return arena_printf(&x->arena, "a source address of `upstream` (%s) is not this machine's", r->place).p;
     if (error == -EADDRNOTAVAIL)
@@ -173,7 +199,7 @@ static enum xstep nothing_connects(struct xchg *x, int error)
     enum end_reason reason = reason_of(error);
 
     /* A limit of ours says nothing about the addresses. */
-    if (end_info(reason)->kind == END_KIND_UPSTREAM)
+    if (end_info(reason)->kind == END_KIND_UPSTREAM && error != ERR_PRIVILEGE && error != ERR_INTERFACE)
         penalise(x, NULL);
     /* What was left of the addresses failed; that the others were refused is the better explanation. */
     if (x->req->dropped.kind == VERDICT_DENY)
@@ -201,6 +227,7 @@ enum xstep step_dial(struct xchg *x)
     if (r == IO_OK) {
         x->rec.peer = won.to;
         q->from = won.from;
+        q->way = sources_of(q).way;
         penalise(x, &won.to);
         return use_conn(x, won.conn);
     }

@@ -97,5 +97,5 @@ enum xstep step_head(struct xchg *x)
     note(x, h);
     if (c->via && went_through_here(h, slice_str(c->name)))
         return xchg_fail(x, END_LOOP, "the request went through this proxy before");
-    return STEP_POLICY;
+    return STEP_AUTH;
 }

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "policy/explain.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
@@ -14,6 +15,7 @@ static void xchg_free(struct grave *g)
 
     arena_done(&x->arena);
     mem_free(x->kept);
+    mem_free(x->said);
     x->magic = OBJ_DEAD;
     mem_free(x);
 }
@@ -44,6 +46,8 @@ static void count(struct xchg *x)
 enum xstep step_log(struct xchg *x)
 {
     xchg_record(x, ACCESS_END);
+    if (!x->tunnel || explain_is_refusal(x->rec.end))
+        xchg_note_denial(x);
     x->rec.bytes_up += x->relay.up.bytes;
     x->rec.bytes_down = x->relay.down.bytes;
     count(x);

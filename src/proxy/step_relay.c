@@ -22,7 +22,7 @@ static enum xstep broke(struct xchg *x, const struct stream *s, enum end_reason 
 
 /* ---- tunnels ---- */
 
-static enum xstep tunnel_wait(struct xchg *x)
+enum xstep step_relay_wait(struct xchg *x)
 {
     const struct relay *r = &x->relay;
     uint64_t at_ms;
@@ -39,7 +39,7 @@ static enum xstep tunnel_wait(struct xchg *x)
 }
 
 /* A long tunnel tells that it lives (U61). */
-static void tunnel_log(struct xchg *x)
+void step_relay_tell(struct xchg *x)
 {
     uint64_t now_ms = x->worker->loop.now_ms;
 
@@ -63,10 +63,17 @@ static enum xstep tunnel_run(struct xchg *x)
     struct relay *r = &x->relay;
     uint64_t before = r->up.bytes + r->down.bytes;
     enum relay_result ret;
+    enum xstep over;
 
-    tunnel_log(x);
+    step_relay_tell(x);
     ret = relay_run(r, &x->worker->loop, x->client, x->upstream);
     tunnel_delay(x, r->up.bytes + r->down.bytes - before);
+    over = limits_end(x);
+    if (over != STEP_COUNT && ret != RELAY_ENDED)
+        return over;
+    /* What we make it wait is nobody's silence. */
+    if (r->up.held || r->down.held)
+        r->active_ms = x->worker->loop.now_ms;
     switch (ret) {
     case RELAY_MORE:
         return xchg_yield(x);
@@ -82,12 +89,12 @@ static enum xstep tunnel_run(struct xchg *x)
     /* The deadline may have moved since the timer was set: only what has really passed is a cut. */
     if (x->expired && r->state == RELAY_RUN) {
         x->expired = false;
-        tunnel_wait(x);
+        step_relay_wait(x);
         if (x->worker->loop.now_ms >= x->deadline_ms)
             return xchg_abort(x, x->deadline_reason, NULL);
         return STEP_WAIT;
     }
-    return tunnel_wait(x);
+    return step_relay_wait(x);
 }
 
 /* ---- messages ---- */
@@ -110,11 +117,15 @@ static enum xstep message_run(struct xchg *x)
     struct loop *loop = &x->worker->loop;
     uint64_t before = r->up.bytes + r->down.bytes;
     enum pump_result up = xchg_upload(x), down;
+    enum xstep over;
 
     if (up == PUMP_FROM_BROKE)
         return broke(x, x->client, END_CLIENT_GONE);
-    down = pump_run(&r->down, loop, x->upstream, x->client);
-    if (r->up.bytes + r->down.bytes != before)
+    down = x->req->local ? pump_run(&r->down, loop, x->upstream, x->client) : relay_pump(r, loop, &r->down, x->upstream, x->client);
+    over = limits_end(x);
+    if (over != STEP_COUNT && down != PUMP_ENDED)
+        return over;
+    if (r->up.bytes + r->down.bytes != before || up == PUMP_HELD || down == PUMP_HELD)
         r->active_ms = loop->now_ms;
     switch (down) {
     case PUMP_ENDED:
@@ -127,6 +138,7 @@ static enum xstep message_run(struct xchg *x)
     case PUMP_MORE:
         return xchg_yield(x);
     case PUMP_WAIT:
+    case PUMP_HELD:
         break;
     }
     if (stream_broken(x->client))

@@ -3,10 +3,22 @@
  * again; a kept connection that turns out dead leads back to dial, once, while the request can be sent again whole.
  */
 #include "base/check.h"
+#include "proxy/peek.h"
+#include "proxy/recheck.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
 /* ---- the answer to CONNECT ---- */
+
+/* Rules that have changed since it was judged. STEP_COUNT: it may begin. */
+static enum xstep judged_late(struct xchg *x)
+{
+    struct verdict v;
+
+    if (!recheck_due(x) || recheck_passes(x, &v))
+        return STEP_COUNT;
+    return x->client->tunnel ? recheck_refuse(x, &v) : step_policy_refuse(x, &v);
+}
 
 static enum xstep tunnel_begins(struct xchg *x)
 {
@@ -14,25 +26,47 @@ static enum xstep tunnel_begins(struct xchg *x)
 
     x->tunnel = true;
     stats_add(&x->worker->stats, COUNTER_TUNNELS, 1);
-    if (stream_tunnel(x->client) < 0 || (!x->upstream->tunnel && stream_tunnel(x->upstream) < 0))
+    if ((!x->client->tunnel && stream_tunnel(x->client) < 0) || (!x->upstream->tunnel && stream_tunnel(x->upstream) < 0))
         return xchg_abort(x, END_INTERNAL, NULL);
     if (xchg_shed(x) < 0 || xchg_leave_snapshot(x) < 0)
         return xchg_abort(x, END_NO_MEMORY, NULL);
     if (log_begin)
         xchg_record(x, ACCESS_BEGIN);
+    /* What would have been refused: nobody waits for a tunnel's end to be told. */
+    xchg_note_denial(x);
     pump_start(&x->relay.up, NULL);
     pump_start(&x->relay.down, NULL);
     x->relay.active_ms = x->worker->loop.now_ms;
-    return STEP_RELAY;
+    if (!x->peek)
+        return STEP_RELAY;
+    /* The record's strings have moved. */
+    if (x->peek->host.n)
+        x->peek->host = x->rec.host;
+    x->peek->pin = x->rec.sni;
+    x->peek->held_ms = 0;
+    return STEP_PEEK;
 }
 
-static enum xstep connect_established(struct xchg *x)
+bool step_reply_accept(struct xchg *x)
 {
     struct head h = {.response = true, .status = 200, .reason = SLICE("Connection established")};
 
     x->rec.status = 200;
     x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
-    if (stream_send_head(x->client, &h, false) != IO_OK || stream_flush(x->client) == IO_ERR)
+    return stream_send_head(x->client, &h, false) == IO_OK && stream_flush(x->client) != IO_ERR && stream_tunnel(x->client) == 0;
+}
+
+static enum xstep connect_established(struct xchg *x)
+{
+    enum xstep late;
+
+    /* Before the 200, so that a lack of memory has an answer. */
+    if (step_peek_prepare(x) < 0)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    late = judged_late(x);
+    if (late != STEP_COUNT)
+        return late;
+    if (!x->client->tunnel && !step_reply_accept(x))
         return xchg_abort(x, END_CLIENT_RESET, NULL);
     return tunnel_begins(x);
 }
@@ -73,8 +107,13 @@ static bool upgrade_accepted(const struct xchg *x, const struct head *h)
 
 static enum xstep upgraded(struct xchg *x, struct head *h)
 {
+    enum xstep late;
+
     if (!upgrade_accepted(x, h))
         return xchg_fail(x, END_UPSTREAM_NONSENSE, "the origin switches to a protocol that was not offered");
+    late = judged_late(x);
+    if (late != STEP_COUNT)
+        return late;
     x->rec.status = 101;
     x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
     if (xchg_add_via(x, h) < 0)
@@ -118,7 +157,10 @@ static void note_type(struct xchg *x, const struct head *h)
 static enum xstep final(struct xchg *x, struct head *h)
 {
     bool content = x->upstream->rx == STREAM_BODY;
+    enum xstep limited = limits_answer(x, h);
 
+    if (limited != STEP_COUNT)
+        return limited;
     x->req->reply = h;
     x->rec.status = (uint16_t)h->status;
     x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
@@ -172,6 +214,9 @@ static enum xstep wait_for_answer(struct xchg *x, enum pump_result up)
 
     if (up == PUMP_MORE)
         return xchg_yield(x);
+    /* What we make it wait is nobody's silence. */
+    if (up == PUMP_HELD)
+        x->relay.active_ms = x->worker->loop.now_ms;
     if (xchg_too_slow(x, up, c->timeouts.body_rate))
         return xchg_fail(x, END_REQUEST_TIMEOUT, XCHG_TOO_SLOW);
     /* Whose silence it is: the client's (its upload), or the origin's. */
@@ -192,10 +237,14 @@ enum xstep step_reply(struct xchg *x)
     uint64_t before = x->relay.up.bytes;
     struct head *h = NULL;
     enum pump_result up;
+    enum xstep over;
 
     if (x->upstream->tunnel)
         return connect_established(x);
     up = x->req->local ? PUMP_ENDED : xchg_upload(x);
+    over = limits_end(x);
+    if (over != STEP_COUNT)
+        return over;
     if (up == PUMP_FROM_BROKE)
         return xchg_fail(x, x->client->fault.reason, x->client->fault.detail);
     if (x->relay.up.bytes != before || (up == PUMP_ENDED && x->relay.up.state == PUMP_DONE && !x->req->uploaded)) {

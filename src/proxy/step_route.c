@@ -3,13 +3,13 @@
  * which families can be dialled. Matched once a request: when it is sent again it goes the same way.
  */
 #include "proxy/access_set.h"
-#include "proxy/snapshot.h"
+#include "proxy/worker.h"
 #include "proxy/xchg.h"
 
 /* Keeps the addresses that there is a source for. */
 static void drop_others(struct xreq *q)
 {
-    struct source_set sources = {q->route->bind, q->route->n_bind};
+    struct source_set sources = {.v = q->route->bind, .n = q->route->n_bind};
     unsigned n = 0;
 
     for (unsigned i = 0; i < q->n_addrs; i++)
@@ -21,9 +21,12 @@ static void drop_others(struct xreq *q)
 /* `to` is asked with the address that would be dialled first. */
 enum xstep step_route(struct xchg *x)
 {
-    struct match_facts facts = access_set_facts(&x->rec);
+    struct match_facts facts;
     struct xreq *q = x->req;
 
+    if (x->snap->n_routes == 0)
+        return STEP_DIAL;
+    facts = xchg_facts(x);
     facts.to = &q->addrs[0];
     q->route = route_find(x->snap->routes, x->snap->n_routes, &facts);
     if (!q->route)

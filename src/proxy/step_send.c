@@ -57,11 +57,28 @@ static int prepare(struct xchg *x)
     return xchg_add_via(x, h);
 }
 
+/* Those that wanted to know the address. */
+static enum xstep ask_limits(struct xchg *x)
+{
+    struct match_facts f;
+
+    if (x->snap->n_limits == 0)
+        return STEP_COUNT;
+    f = xchg_facts(x);
+    f.to = &x->rec.peer;
+    f.pending = 0;
+    return limits_ask(x, LIMITS_DIALLED, &f);
+}
+
 enum xstep step_send(struct xchg *x)
 {
     struct xreq *q = x->req;
+    enum xstep limited;
     bool content;
 
+    limited = ask_limits(x);
+    if (limited != STEP_COUNT)
+        return limited;
     if (x->upstream->tunnel)
         return STEP_REPLY;
     if (!q->prepared && prepare(x) < 0)

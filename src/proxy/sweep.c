@@ -55,7 +55,7 @@ static void pump_waits(const struct pump *p, unsigned *source, unsigned *sink)
     /* A full sink comes first: while it is, nothing is read, however much there is. */
     if (p->state == PUMP_FLUSH || (p->state == PUMP_RUN && p->wants_tx))
         *sink |= CONN_TX;
-    else if (p->state == PUMP_RUN)
+    else if (p->state == PUMP_RUN && !p->held)
         *source |= CONN_RX;
 }
 
@@ -82,6 +82,13 @@ static void xchg_waits(struct batch *b, struct xchg *x)
         /* The answer's head; the rest of the request's; interim answers. */
         upstream |= CONN_RX | (u.unsent ? CONN_TX : 0);
         client |= c.unsent ? CONN_TX : 0;
+        break;
+    case STEP_PEEK:
+        /* Before anything is dialled the pumps are off. */
+        client |= x->tunnel ? 0 : CONN_RX | (c.unsent ? CONN_TX : 0);
+        pump_waits(&x->relay.up, &client, &upstream);
+        if (step_peek_wants_origin(x))
+            pump_waits(&x->relay.down, &upstream, &client);
         break;
     case STEP_RELAY:
         /* A cut is over within a second. */

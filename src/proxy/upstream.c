@@ -20,6 +20,7 @@ struct entry {
     struct upstream *owner;
     struct mux *mux;
     struct addr addr, from;
+    struct dial_way way;
     uint64_t since_ms, until_ms;
     uint64_t hash;
     uint16_t port;
@@ -164,11 +165,11 @@ struct mux *upstream_take(struct upstream *u, const struct upstream_want *w, str
 
         if (e->hash != hash || !entry_is(e, w->host, w->port) || !addr_among(&e->addr, w->addrs, w->n_addrs))
             continue;
-        if (!source_allowed(&w->sources, &e->from))
+        if (!source_allowed(&w->sources, &e->from) || !dial_way_is(&w->sources.way, &e->way))
             continue;
         if (now >= e->until_ms || now - e->since_ms > w->max_idle_ms)
             continue;
-        *ret_end = (struct upstream_end){w->host, w->port, e->addr, e->from};
+        *ret_end = (struct upstream_end){w->host, w->port, e->addr, e->from, e->way};
         m = entry_remove(e);
         if (mux_reusable(m))
             return m;
@@ -217,7 +218,7 @@ void upstream_give(struct upstream *u, struct mux **mux, const struct upstream_e
         mux_close(mux, false);
         return;
     }
-    *e = (struct entry){.owner = u, .mux = *mux, .addr = end->addr, .from = end->from, .hash = hash, .port = port, .n_host = (uint8_t)host.n};
+    *e = (struct entry){.owner = u, .mux = *mux, .addr = end->addr, .from = end->from, .way = end->way, .hash = hash, .port = port, .n_host = (uint8_t)host.n};
     memcpy(e->host, host.p, host.n);
     e->since_ms = u->loop->now_ms;
     e->until_ms = e->since_ms + limit;

@@ -280,6 +280,8 @@ void worker_use(struct worker *w, struct snapshot *snap)
         return;
     worker_new_resolver(w, snap->resolve);
     snapshot_return(old, w->id);
+    if (snap->policy->recheck)
+        recheck_start(&w->recheck);
 }
 
 static void worker_apply(struct worker *w, const struct worker_change *c)
@@ -377,6 +379,21 @@ struct slice worker_date(struct worker *w)
     return slice_of(w->date, DATE_HTTP_LEN);
 }
 
+uint16_t worker_minute(struct worker *w)
+{
+    uint64_t minute = w->loop.wall_ms / 60000;
+    time_t t = (time_t)(minute * 60);
+    struct tm tm;
+
+    if (minute != w->minute_at) {
+        w->minute_at = minute;
+        w->minute = MATCH_NO_MINUTE;
+        if (localtime_r(&t, &tm))
+            w->minute = (uint16_t)(((tm.tm_wday + 6) % 7 * 24 + tm.tm_hour) * 60 + tm.tm_min);
+    }
+    return w->minute;
+}
+
 void worker_session_gone(struct worker *w)
 {
     atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
@@ -442,15 +459,19 @@ int worker_init(struct worker *w, const struct worker_opts *opts)
     w->board = opts->board;
     w->helpers = opts->helpers;
     w->capacity = opts->capacity;
+    w->denials = opts->denials;
     list_init(&w->sessions);
     w->drain_until_ms = UINT64_MAX;
     r = loop_init(&w->loop, opts->world);
     if (r < 0)
         return r;
+    users_desk_init(&w->users, &w->loop, opts->board, opts->verifiers);
     task_init(&w->idle_task, &w->loop, "worker", worker_maybe_stop);
     timer_init(&w->drain_timer, &w->idle_task);
     task_init(&w->chores, &w->loop, "chores", worker_chores);
     timer_init(&w->chores_timer, &w->chores);
+    recheck_init(&w->recheck, &w->loop);
+    charger_init(&w->charger, &w->loop, &w->stats, opts->charges);
     r = w->board ? resolver_new(&w->loop, w->board, w->helpers, opts->snap->resolve, &w->resolver) : 0;
     if (r < 0)
         goto fail_loop;
@@ -480,6 +501,7 @@ void worker_done(struct worker *w)
 {
     CHECK(list_empty(&w->sessions));
     sweep_stop(&w->sweep);
+    recheck_done(&w->recheck);
     for (unsigned i = 0; i < WORKER_LISTENERS_MAX; i++)
         if (w->listeners[i].id)
             worker_close_listener(&w->listeners[i]);
@@ -488,6 +510,8 @@ void worker_done(struct worker *w)
     /* Messages that came after the last turn own something; nobody is served any more. */
     w->phase = WORKER_STOPPED;
     loop_turn(&w->loop, 0);
+    charger_done(&w->charger);
+    users_memo_done(&w->memo);
     upstream_free(w->upstream);
     resolver_free(w->old_resolver);
     resolver_free(w->resolver);

@@ -14,11 +14,16 @@
 #include "proto/h1_parse.h"
 #include "proxy/access.h"
 #include "proxy/capacity.h"
+#include "proxy/denials.h"
+#include "proxy/recheck.h"
+#include "proxy/charge.h"
 #include "proxy/site.h"
 #include "proxy/snapshot.h"
 #include "proxy/stats.h"
 #include "proxy/sweep.h"
 #include "proxy/upstream.h"
+#include "proxy/users_memo.h"
+#include "proxy/users_verify.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -63,6 +68,8 @@ struct worker {
     struct h1_limits limits;
     struct board *board;         /* borrowed, for resolvers */
     struct helper_pool *helpers; /* likewise */
+    struct users_memo memo;      /* who was who a moment ago */
+    struct users_desk users;     /* who asks who is who */
     struct resolver *resolver;
     struct resolver *old_resolver; /* of an earlier snapshot: its last lookups end within their deadline */
     struct upstream *upstream;
@@ -73,14 +80,19 @@ struct worker {
     uint64_t next_id; /* of exchanges */
     uint64_t date_s;  /* worker_date's */
     char date[DATE_HTTP_LEN + 1];
+    uint64_t minute_at; /* worker_minute's: which minute since 1970 it is about */
+    uint16_t minute;
     struct stats stats;
     struct sweep sweep;
+    struct recheck recheck;
     struct stall stall; /* started by its thread, if it has one */
     struct list sessions; /* oldest first */
     _Atomic unsigned load;     /* sessions now */
     _Atomic unsigned incoming; /* connections handed to it that it has not taken yet */
     struct worker_listener listeners[WORKER_LISTENERS_MAX];
     struct capacity *capacity; /* borrowed; NULL: nothing is counted here */
+    struct denials *denials;   /* borrowed; NULL: refusals are not kept */
+    struct charger charger;    /* of `limits` */
     unsigned n_refusing;       /* sessions over a limit of it, which only say so */
     bool memory_full;          /* `capacity.memory` is reached, as of memory_looked_ms */
     uint64_t memory_looked_ms, memory_over_ms; /* over: since when; 0: it is not */
@@ -117,7 +129,10 @@ struct worker_opts {
     struct snapshot *snap;
     struct board *board; /* NULL: a worker that resolves nothing (the house) */
     struct helper_pool *helpers;
+    struct helper_pool *verifiers; /* for passwords: they take long, and nobody else should wait for them; NULL: nobody is verified */
     struct capacity *capacity; /* NULL: its clients are not counted */
+    struct denials *denials;   /* NULL: refusals are not kept */
+    struct charge_table *charges; /* NULL: nothing is limited */
     struct access_log *access; /* NULL: no records are made, whatever the snapshot says */
     site_fn site; /* answers on listeners that do not proxy; NULL: there are none */
     void *site_owner;
@@ -145,6 +160,8 @@ void worker_drain(struct worker *w, uint64_t grace_ms);
 void worker_session_gone(struct worker *w);
 /* Now, as a Date field says it; made once a second. Valid until the next call. */
 struct slice worker_date(struct worker *w);
+/* The minute of the week, local time (struct match_facts). */
+uint16_t worker_minute(struct worker *w);
 /* Ends what is left at once. */
 void worker_cut(struct worker *w);
 

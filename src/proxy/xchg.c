@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "mux/stream_local.h"
 #include "proxy/local.h"
+#include "proxy/peek.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 
@@ -146,9 +147,9 @@ struct xchg *xchg_new(struct session *s, struct stream *client)
     return x;
 }
 
-void xchg_cut(struct xchg *x, enum end_reason reason)
+void xchg_cut(struct xchg *x, enum end_reason reason, const char *detail)
 {
-    enum xstep next = xchg_abort(x, reason, NULL);
+    enum xstep next = xchg_abort(x, reason, detail);
 
     /* Whatever step it is in: this is no edge of the table but the end of the table. */
     x->step = next;
@@ -190,7 +191,7 @@ enum pump_result xchg_upload(struct xchg *x)
 
     if (p->state != PUMP_RUN && p->state != PUMP_FLUSH)
         return PUMP_ENDED;
-    r = pump_run(p, &x->worker->loop, x->client, x->upstream);
+    r = relay_pump(&x->relay, &x->worker->loop, p, x->client, x->upstream);
     if (r == PUMP_FROM_BROKE || r == PUMP_TO_BROKE)
         pump_stop(p, &x->worker->loop);
     return r;
@@ -202,7 +203,7 @@ bool xchg_awaits_client(const struct xchg *x)
     const struct pump *p = &x->relay.up;
     bool uploading = p->state == PUMP_RUN || p->state == PUMP_FLUSH;
 
-    return uploading && !p->wants_tx && !(x->req->head->expect_continue && !p->bytes);
+    return uploading && !p->wants_tx && !p->held && !(x->req->head->expect_continue && !p->bytes);
 }
 
 bool xchg_too_slow(struct xchg *x, enum pump_result up, uint64_t rate)
@@ -223,6 +224,7 @@ static void xreq_stop(struct xreq *q)
 {
     if (!q)
         return;
+    users_cancel(&q->auth);
     resolve_cancel(&q->resolve);
     connect_cancel(&q->connect);
     replay_done(&q->replay);
@@ -241,7 +243,7 @@ void xchg_drop_upstream(struct xchg *x)
         mux_close(&x->mux, !clean);
     else
         upstream_give(x->worker->upstream, &x->mux,
-                      &(struct upstream_end){x->req->head->auth.host, x->req->port, x->rec.peer, x->req->from});
+                      &(struct upstream_end){x->req->head->auth.host, x->req->port, x->rec.peer, x->req->from, x->req->way});
 }
 
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail)
@@ -305,6 +307,15 @@ void xchg_record(struct xchg *x, enum access_event event)
         stats_add(&w->stats, COUNTER_LOG_DROPPED, 1);
 }
 
+void xchg_note_denial(struct xchg *x)
+{
+    struct worker *w = x->worker;
+    const struct addr *to = x->req && x->req->refused.sa.sa_family != AF_UNSPEC ? &x->req->refused : &x->rec.peer;
+
+    if (w->denials && !x->silent && denials_wants(&x->rec))
+        denials_put(w->denials, &x->rec, to, worker_minute(w));
+}
+
 static void give_snapshot_back(struct xchg *x)
 {
     struct snapshot *s = x->snap;
@@ -320,7 +331,7 @@ static void give_snapshot_back(struct xchg *x)
 /* The listener's and the rule's names are the snapshot's. */
 static int keep_names(struct xchg *x)
 {
-    struct slice *s[] = {&x->rec.listener, &x->rec.rule};
+    struct slice *s[] = {&x->rec.listener, &x->rec.rule, &x->rec.would};
 
     for (unsigned i = 0; i < ARRAY_LEN(s) && !x->tunnel; i++)
         if (s[i]->n) {
@@ -349,15 +360,21 @@ int xchg_leave_snapshot(struct xchg *x)
 void xchg_end(struct xchg *x)
 {
     give_snapshot_back(x);
+    if (x->req)
+        limits_forget(&x->req->limits);
+    charge_free(&x->relay.charge);
     mem_free(x->body);
     x->body = NULL;
+    peek_free(x->peek);
+    x->peek = NULL;
 }
 
 /* The strings of the record move into one block of their own; everything else of the request goes. */
 int xchg_shed(struct xchg *x)
 {
     struct access_record *r = &x->rec;
-    struct slice *s[] = {&r->method, &r->host, &r->path, &r->agent, &r->referer, &r->type, &r->listener, &r->rule};
+    struct slice *s[] = {&r->method, &r->host, &r->path,   &r->agent,  &r->referer, &r->type, &r->listener,
+                         &r->rule,   &r->user, &r->groups, &r->labels, &r->granted, &r->would, &r->sni};
     size_t n = 0;
     char *p;
 

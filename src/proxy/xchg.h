@@ -13,9 +13,12 @@
 #include "policy/route.h"
 #include "policy/verdict.h"
 #include "proxy/access.h"
+#include "proxy/limits_ask.h"
 #include "proxy/pace.h"
 #include "proxy/relay.h"
+#include "proxy/users_verify.h"
 
+struct peek;
 struct session;
 struct stall_seen;
 struct snapshot;
@@ -31,7 +34,7 @@ enum xstep {
     STEP_END,  /* the exchange is over and buried */
 };
 
-enum { XCHG_TRAIL = 10 };
+enum { XCHG_TRAIL = 12 };
 
 /* What only the way to the relay needs; a tunnel sheds it with the arena. */
 struct xreq {
@@ -45,12 +48,22 @@ struct xreq {
     uint16_t port;
     const struct route *route; /* the snapshot's; NULL: no entry of `upstream` matched */
     struct addr from;          /* where the present upstream connection comes from; AF_UNSPEC: the kernel chose */
+    struct dial_way way;       /* … and its mark and interface */
     struct connect *connect;
     struct replay replay;
     struct pace pace; /* of the upload */
+    struct limits_asked limits;
     uint64_t phase_us; /* when the present wait of dns or connect began */
     unsigned interim, interim_bytes; /* 1xx heads passed on */
     struct verdict dropped;          /* why an address was not let through; ALLOW when all were */
+    struct addr refused;             /* that address, or a literal target; AF_UNSPEC: none */
+    struct users_wait auth;          /* who asks, while that is being found out */
+    uint64_t auth_until_ms;          /* 0: step auth has not begun */
+    struct slice auth_labels;        /* that came with the name: "red+prio=high" */
+    uint32_t retry_s;                /* what Retry-After of a 429 or 503 says; 0: 1 */
+    uint8_t pending; /* MATCH_PENDING_*: facts that policy has not got yet */
+    bool peeked;     /* the tunnel's first bytes are known, and the 200 has been sent */
+    bool anew;       /* a fact has come: policy judges from the beginning */
     bool resolved;
     bool prepared;   /* step send has rewritten the head */
     bool fresh_only; /* a kept connection failed: dial */
@@ -84,6 +97,8 @@ struct xchg {
     struct arena arena;
     struct xreq *req; /* NULL once shed */
     char *kept;       /* tunnel: the record's strings */
+    struct peek *peek; /* step peek's, while it has something to look for */
+    char *said;       /* tunnel: what that found, for the record; mem_* */
     char *body;       /* of a local reply that is too large for the arena; mem_* */
     struct access_record rec;
     uint8_t trail[XCHG_TRAIL]; /* the last steps, newest last */
@@ -96,21 +111,23 @@ enum { XCHG_ARENA_PAGES = 64, XCHG_ROUNDS = 64, XCHG_INTERIM_MAX = 16, XCHG_INTE
 
 /* A request begins on this stream. NULL: memory refused. */
 struct xchg *xchg_new(struct session *s, struct stream *client) MUST_USE;
-/* Ends it now, both sides reset (drain's end, worker going down). */
-void xchg_cut(struct xchg *x, enum end_reason reason);
+/* Ends it now, both sides reset (drain's end, worker going down, a reload). detail: as in xchg_fail, or it lives until this returns. */
+void xchg_cut(struct xchg *x, enum end_reason reason, const char *detail);
 const char *xchg_step_name(enum xstep s);
 /* For stall_opts: what exchange a task belongs to, and its step. Runs in a signal handler. */
 void xchg_describe(const struct task *t, struct stall_seen *seen);
 /* Where the steps of a trail begin: before there were so many transitions it has zeros, which are step head. */
 unsigned xchg_trail_first(const uint8_t trail[XCHG_TRAIL]);
 /* Its steps by name, blanks between; NUL-terminated. */
-enum { XCHG_TRAIL_TEXT = 128 };
+enum { XCHG_TRAIL_TEXT = 160 };
 void xchg_trail_text(const uint8_t trail[XCHG_TRAIL], char out[XCHG_TRAIL_TEXT]);
 
 /* ---- for the steps ---- */
 
 enum xstep step_head(struct xchg *x);
+enum xstep step_auth(struct xchg *x);
 enum xstep step_policy(struct xchg *x);
+enum xstep step_peek(struct xchg *x);
 enum xstep step_resolve(struct xchg *x);
 enum xstep step_route(struct xchg *x);
 enum xstep step_dial(struct xchg *x);
@@ -125,10 +142,23 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
 /* The exchange cannot go on. If the client can still be answered: REPLY, with a local stream that says why; else both sides are
  * reset: LOG. detail is static or in the arena. */
 enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail);
+/* What policy is asked about, as far as it is known. */
+struct match_facts xchg_facts(const struct xchg *x);
 /* Leaves by what policy decided. */
 enum xstep step_policy_refuse(struct xchg *x, const struct verdict *v);
+/* The 200 to a CONNECT; the client's side is a tunnel from then on. False: it broke. */
+bool step_reply_accept(struct xchg *x);
+/* A tunnel is about to begin: whether its first bytes are to be looked at (x->peek then). ERR_NOMEM. */
+int step_peek_prepare(struct xchg *x) MUST_USE;
+/* Bytes of the origin's are waited for; for the sweep. */
+bool step_peek_wants_origin(const struct xchg *x);
+/* Waits as a tunnel that is quiet does; and the records while it lives. */
+enum xstep step_relay_wait(struct xchg *x);
+void step_relay_tell(struct xchg *x);
 /* The same, never answered. */
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail);
+/* Keeps a refusal, or what would have been one, for whoever asks what was denied. Once an exchange: a tunnel when it begins, the others at their end. */
+void xchg_note_denial(struct xchg *x);
 /* One record now: BEGIN or STILL of a tunnel, or the END. */
 void xchg_record(struct xchg *x, enum access_event event);
 /* Entering the relay: copies what it needs of the snapshot and gives that back. ERR_NOMEM. */

@@ -27,4 +27,5 @@ COUNTER_X(DRAIN_CUT, "drain_cut", "client connections cut by a graceful stop")
 COUNTER_X(LOOP_STALLS, "loop_stalls", "turns of a worker that took more than a second of processor time; each was reported with its stack")
 COUNTER_X(SWEEPS, "sweeps", "looks at sessions for wake-ups that were lost; none are made while nothing happens")
 COUNTER_X(LOST_WAKEUPS, "lost_wakeups", "waits that a sweep had to end because their wake-up was lost; each is a defect")
+COUNTER_X(LIMIT_WAIT_US, "", "microseconds that requests and bytes have waited for `limits`; the metrics have them as seconds")
 #undef COUNTER_X

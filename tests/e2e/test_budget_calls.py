@@ -8,6 +8,7 @@ import os
 import re
 import select
 import socket
+import subprocess
 import tempfile
 import time
 
@@ -130,14 +131,19 @@ def last_chunk(got):
 
 
 class Bench:
-    """A ginnel with one worker and no log, and both ends of its connections."""
+    """A ginnel with one worker and no log, and both ends of its connections. fields: what clients say to the proxy beside the rest."""
 
-    def __init__(self, config=None):
-        self.ginnel = Ginnel(config or {"workers": 1, "log": {"access": "off"}, "timeouts": {"drain": "0s"}})
+    def __init__(self, config=None, fields=(), byte=b"x"):
+        self.fields, self.byte = list(fields), byte
+        self.ginnel = Ginnel({"workers": 1, "log": {"access": "off"}, "timeouts": {"drain": "0s"}, **(config or {})})
         self.pid = self.ginnel.pid
         self.worker = thread(self.pid, "ginnel-0")
         self.crowd = Crowd(self.ginnel)
+        self.crowd.connect_bytes = request("CONNECT", self.crowd.authority, *self.fields)
         self.url = f"http://{self.crowd.authority}/"
+
+    def request(self, method, *fields, **more):
+        return request(method, self.url, *self.fields, *fields, **more)
 
     def frozen(self):
         return frozen(self.pid, self.worker)
@@ -179,15 +185,15 @@ class Bench:
             self.answer(self.origins(), clients, answer)
 
     def fwd(self, rounds):
-        self.forward(rounds, request("GET", self.url), b"x" * KB)
+        self.forward(rounds, self.request("GET"), b"x" * KB)
 
     def post(self, rounds):
-        self.forward(rounds, request("POST", self.url, body=b"y" * KB), b"ok")
+        self.forward(rounds, self.request("POST", body=b"y" * KB), b"ok")
 
     def fwdc(self, rounds):
         for _ in range(rounds):
             with self.frozen():
-                clients = [self.crowd.dial(request("GET", self.url)) for _ in range(TOGETHER)]
+                clients = [self.crowd.dial(self.request("GET")) for _ in range(TOGETHER)]
             self.answer(self.origins(), clients, b"x" * KB)
             with self.frozen():
                 for client in clients:
@@ -213,7 +219,7 @@ class Bench:
         origins = [self.crowd.accept() for _ in clients]
         for client in clients:
             assert recv_head(client)[0].startswith(b"HTTP/1.1 200")
-        self.echo(list(zip(clients, origins)), b"x")
+        self.echo(list(zip(clients, origins)), self.byte)
         return clients, origins
 
     def cps(self, rounds):
@@ -245,7 +251,7 @@ class Bench:
     def flow(self, upgrade, up):
         """A tunnel that is in its stride: what is left to do is to add to its total and to finish it."""
         if upgrade:
-            client = self.crowd.dial(request("GET", self.url, "Connection: upgrade", "Upgrade: bulk"))
+            client = self.crowd.dial(self.request("GET", "Connection: upgrade", "Upgrade: bulk"))
             origin = self.crowd.accept()
             recv_head(origin)
             origin.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: bulk\r\n\r\n")
@@ -263,7 +269,7 @@ class Bench:
         return client, self.crowd.origins[0] if self.crowd.origins else self.crowd.accept()
 
     def big_post(self, fields, body, done):
-        message = request("POST", self.url, *fields, body=body)
+        message = self.request("POST", *fields, body=body)
         at = message.index(b"\r\n\r\n") + 4
         client, origin = self.pair(message[:at])
         assert content(carry(client, origin, message[at:], done)) == content(message)
@@ -271,12 +277,12 @@ class Bench:
         assert recv_head(client)[0].startswith(b"HTTP/1.1 200")
 
     def big_get(self, message, done):
-        client, origin = self.pair(request("GET", self.url))
+        client, origin = self.pair(self.request("GET"))
         recv_head(origin)
         assert content(carry(origin, client, message, done)) == content(message)
 
     def big_get_close(self, body, version):
-        client, origin = self.pair(request("GET", self.url, version=version))
+        client, origin = self.pair(self.request("GET", version=version))
         recv_head(origin)
         done = last_chunk if version == "1.1" else lambda got: False
         got = carry(origin, client, b"HTTP/1.1 200 OK\r\n\r\n" + body, done, fin=True)
@@ -334,6 +340,53 @@ def test_calls_of_small_operations(bench, load):
     check(load, bench.count(rounds, ROUNDS), OPS)
 
 
+PASSWORD = "Proxy-Authorization: Basic YmVuY2g6YmVuY2g="  # bench:bench
+
+
+@pytest.fixture
+def policed(tmp_path):
+    """bench(expect, byte): the same with rules, guard, limits and names with passwords, all of which match."""
+    need_descriptors(0)
+    users = tmp_path / "users"
+    hashed = subprocess.run(["openssl", "passwd", "-6", "-salt", "bench", "bench"], check=True, capture_output=True, text=True)
+    users.write_text(f"bench:{hashed.stdout}")
+
+    def bench(expect, byte=b"x"):
+        return Bench({
+            "clients": ["127.0.0.0/8"],
+            "users": {"file": str(users)},
+            "rules": [
+                {"deny": [".blocked.example", "10.0.0.0/8"]},
+                {"allow": "127.0.0.0/8", "port": "any", "user": ["bench"], "expect": expect},
+            ],
+            "limits": [{"per": "client", "requests": "100000/s", "bandwidth": "10GB/s", "tunnels": 10000, "quota": "1000GB/month", "upload": "1GB"}],
+        }, [PASSWORD], byte)
+
+    return bench
+
+
+@pytest.mark.parametrize("load, expect, byte", [("fwd", "any", b"x"), ("post", "any", b"x"), ("fwdc", "any", b"x"), ("pp", "any", b"x"),
+                                                ("cps", "any", b"x"), ("cps", "ssh", b"SSH-2.0-test\r\n"), ("cps-fin", "ssh", b"SSH-2.0-test\r\n")])
+def test_calls_with_a_policy(policed, load, expect, byte):
+    """Issue 5: rules, guard, limits and users that match cost no call, nor does looking at what a tunnel begins with"""
+    bench = policed(expect, byte)
+    rounds = getattr(bench, load.replace("-", "_"))
+    rounds(2)
+    check(load, bench.count(rounds, ROUNDS), OPS)
+
+
+def test_calls_of_bulk_with_a_policy(policed):
+    """Issue 5: bulk tunnels under a bandwidth stay on the splice path"""
+    bench = policed("any")
+    flow = bench.flow(False, False)
+
+    def stretch():
+        flow.total += TUNNEL_MB * MB
+        finish([flow])
+
+    check("down", min((bench.count(stretch) for _ in range(STRETCHES)), key=lambda calls: calls.total()), TUNNEL_MB)
+
+
 @pytest.mark.parametrize("load", ["down", "up", "upgrade-down", "upgrade-up"])
 def test_calls_of_bulk_in_tunnels(bench, load):
     """BENCH, down64: splice pairs of 64 KB or more, no epoll_ctl, no EAGAIN pair for each chunk. How much a call finds depends on the
@@ -360,7 +413,7 @@ def test_calls_of_quiet_ones(monkeypatch):
     need_descriptors(2 * 1000 + 2 * 200)
     # ginnel watches the folders on the way to its file, and /tmp is not quiet
     monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
-    bench = Bench({"workers": 2, "timeouts": {"drain": "0s"}})
+    bench = Bench({"workers": 2, "log": {}})
     crowd = bench.crowd
     crowd.tunnels(1000)
     kept = [crowd.dial(request("GET", bench.url)) for _ in range(200)]

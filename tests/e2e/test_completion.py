@@ -11,7 +11,7 @@ import pytest
 from harness import Deadline, binary
 from harness.origins import clean_env
 
-COMMANDS = {"check", "config", "status", "reload", "drain", "completion", "help"}
+COMMANDS = {"check", "config", "status", "reload", "drain", "why", "denied", "policy", "passwd", "completion", "help"}
 FILES = {"apple.yaml", "two words.yaml"}
 # the line up to the cursor -> what is offered for its last word; None: exactly the files
 CASES = {
@@ -39,7 +39,11 @@ CASES = {
     "ginnel reload --": {"--config", "--help"},
     "ginnel --l": {"--listen"},
     "ginnel --listen ": set(),
-    "ginnel wh": set(),  # `why` is not in this build
+    "ginnel wh": {"why"},
+    "ginnel policy ": {"from-log"},
+    "ginnel why --he": {"--header", "--help"},
+    "ginnel policy from-log --su": {"--suffixes"},
+    "ginnel fl": set(),  # `flows` is not in this build
 }
 LINES = pytest.mark.parametrize("line", CASES)
 

@@ -61,7 +61,7 @@ def check(out, busy):
     relay = re.search(rf"^  relay exchange \d+: 127\.0\.0\.1:{port(tunnel)}, CONNECT 127\.0\.0\.1 port {far.port} at 127\.0\.0\.1:{far.port}, 200, "
                       rf"age \d+\.\ds, deadline \d+\.\ds \(tunnel-timeout\), up 10, down 0\n    (.*)$", text, re.M)
     assert relay, text + out.stderr
-    assert re.search(r"steps head policy resolve policy route dial send reply relay; client body/body ready w fd \d+; origin body/body ready w fd \d+; up run; down run",
+    assert re.search(r"steps head auth policy resolve policy route dial send reply relay; client body/body ready w fd \d+; origin body/body ready w fd \d+; up run; down run",
                      relay.group(1)), relay.group(1)
     reply = re.search(rf"^  reply exchange \d+: 127\.0\.0\.1:{port(waiting)}, GET 127\.0\.0\.1 port {slow.port} at .*\n    steps head .* reply; "
                       r"client end/head ready w fd \d+; origin head/end ready w fd \d+; up off; down off", text, re.M)

@@ -87,7 +87,7 @@ def test_every_key_is_described(schema):
     for name, key in keys.items():
         assert key["description"], name
         assert not re.search(r"[*\\]|\b_\w|\w_\b", key["description"]) or name in ("name", "include"), key["description"]
-    assert keys["users"]["description"].endswith("(not in this version)")
+    assert keys["intercept"]["description"].endswith("(not in this version)")
     assert "(not in this version)" not in keys["listen"]["description"]
     sizes = keys["sizes"]["anyOf"][0]["properties"]
     assert (sizes["line"]["default"], sizes["fields"]["default"]) == ("16KB", 200)

@@ -360,6 +360,74 @@ def url_seeds():
     return seeds
 
 
+def extension(kind, data=b""):
+    return kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+
+
+def server_name(*names):
+    names = b"".join(b"\0" + len(n).to_bytes(2, "big") + n for n in names)
+    return extension(0, len(names).to_bytes(2, "big") + names)
+
+
+def client_hello(*extensions, record=16384, behind=b"", short=0):
+    block = b"".join(extensions)
+    body = b"\3\3" + bytes(32) + b"\x20" + bytes(32) + b"\0\4\x0a\x0a\x13\1" + b"\1\0" + (len(block) - short).to_bytes(2, "big") + block
+    message = b"\1" + len(body).to_bytes(3, "big") + body + behind
+    pieces = [message[i:i + record] for i in range(0, len(message), record)]
+    return b"".join(b"\x16\3\1" + len(p).to_bytes(2, "big") + p for p in pieces)
+
+
+ONE = server_name(b"one.test")
+VERSIONS = extension(43, b"\6\x3a\x3a\3\4\3\3")
+HELLOS = {
+    "plain": client_hello(VERSIONS, ONE),
+    "upper-case-and-dot": client_hello(server_name(b"ONE.Test.")),
+    "no-name": client_hello(VERSIONS),
+    "ech": client_hello(server_name(b"public.test"), extension(0xFE0D, bytes(40))),
+    "two-names": client_hello(server_name(b"one.test", b"evil.test")),
+    "two-extensions": client_hello(ONE, VERSIONS, server_name(b"evil.test")),
+    "nul": client_hello(server_name(b"one.test\0evil")),
+    "empty-name": client_hello(server_name(b"")),
+    "records-of-1": client_hello(ONE, record=1),
+    "records-of-50": client_hello(ONE, record=50),
+    "behind": client_hello(ONE, behind=b"x"),
+    "short": client_hello(ONE, short=1),
+    "two": client_hello(ONE) + client_hello(server_name(b"evil.test")),
+    "change-cipher-spec-first": b"\x14\3\3\0\1\1" + client_hello(ONE),
+    "ssl2": b"\x80\x2e\1\3\1\0\x15\0\0\0\x10" + bytes(40),
+    "dtls": b"\x16\xfe\xff" + bytes(8),
+    "http": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "h2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
+}
+
+# Rules, and a request as the last line (tests/support/policy_text.h).
+MATCHERS = {
+    "office": "deny ads.example .tracker.example\nallow any from=10.1.0.0/16\nCONNECT www.example:443 from=10.1.9.9 to=?",
+    "ci": "allow artifactory.corp.example to=10.20.0.0/16 port=8443\nallow .github.com .pypi.org user=ci\n"
+          "CONNECT api.github.com:443 user=? to=?",
+    "tenants": "allow .a.example group=a\nallow .b.example group=b\ndeny any group=a,b\nallow any\n"
+               "CONNECT www.a.example:443 user=?",
+    "ranges": "deny 192.168.1.5\nallow 192.168.0.0/16\nCONNECT 192.168.1.6:443",
+    "dialled": "private allow\ndeny 10.0.0.0/8\nallow any !to=8.0.0.0/8\nGET http://a.example/ to=?",
+    "maps": "allow {a.example to=10.0.0.0/8 port=1-65535} {b.example !path=/x} any !user=guest\n"
+            "GET http://b.example/x user=? to=?",
+    "report": "report\ndeny any to=10.0.0.0/8 report\nallow a.example report\ndeny b.example\n"
+              "CONNECT a.example:443 to=? user=? sni=?",
+    "requests": "deny any path=/admin,~\\.exe$ header=cookie\nallow any method=GET header=x-team:blue\n"
+                "GET http://a.example/x/%2e%2e/admin header=X-Team:blue header=Cookie:a",
+    "sni": "deny any sni=.bad.example\nallow .a.example sni=.a.example\nCONNECT www.a.example:443 sni=?",
+    "time": "allow any time=mon-fri_08:00-18:00 listener=lan\ndeny any time=22:00-06:00\n"
+            "GET http://a.example/ at=sat_05:00 listener=lan",
+    "labels": "deny any label=red !label=prio=high\nallow any label=blue\nCONNECT a.example:443 user=bob labels=red,blue granted=blue",
+    "own": "own 0.0.0.0:3128\nlocal 8.8.8.8\nadmin 127.0.0.1:8128\nallow any to=0.0.0.0/0,::/0 port=any\n"
+           "CONNECT a.example:3128 to=?",
+    "no-rules": "ports 80,443,8000-8099\nprivate metadata\nGET http://[64:ff9b::a9fe:a9fe]:8080/",
+    "nothing": "rules\nGET http://a.example/",
+    "expression": "deny any path=~^(a+)+$\nallow any\nGET http://a.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
+}
+
+
 def write(folder, seeds):
     where = HERE / folder
     where.mkdir(parents=True, exist_ok=True)
@@ -375,3 +443,5 @@ if __name__ == "__main__":
     write("response", RESPONSES)
     write("chunked", CHUNKED)
     write("url", url_seeds())
+    write("clienthello", HELLOS)
+    write("matcher", {name: text.encode() for name, text in MATCHERS.items()})

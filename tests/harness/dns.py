@@ -24,7 +24,7 @@ class _Entry:
 
 
 class DnsServer:
-    """Names that nobody has scripted do not exist."""
+    """Names that nobody has scripted do not exist, unless otherwise() says otherwise."""
 
     def __init__(self, host="127.0.0.1"):
         self.host, self.port = host, 0
@@ -49,6 +49,10 @@ class DnsServer:
         "close"; "half": half an answer, then nothing; "half close"), edns (False: FORMERR to who uses it), other_port (answers come from another
         port), spoil (a function of answer and query that gives the messages that are sent)."""
         self._entries[name.lower()] = _Entry(**script)
+
+    def otherwise(self, **script):
+        """Scripts all names that are not scripted."""
+        self._unknown = _Entry(**script)
 
     def silence(self, name):
         """Queries for the name get no answer at all."""

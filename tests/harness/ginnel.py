@@ -46,7 +46,7 @@ def environment(home, **extra):
            if not key.startswith("GINNEL_") and "proxy" not in key.lower() and key != "XDG_CONFIG_HOME"}
     for key in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
         env.pop(key, None)
-    env.update(HOME=str(home), RUNTIME_DIRECTORY=str(home))
+    env.update(HOME=str(home), RUNTIME_DIRECTORY=str(home), STATE_DIRECTORY=str(home))
     env.update(extra)
     env.setdefault("ASAN_OPTIONS", "abort_on_error=1:detect_leaks=1")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")

@@ -287,7 +287,7 @@ static void default_conf(struct sim *s)
     if (addr_parse(SLICE("127.0.0.1:3128"), &own) < 0)
         abort();
     s->clients[POLICY_CLIENTS_ALL] = s->clients[POLICY_CLIENTS_GONE] = (struct policy_clients){.any = true};
-    s->policy = (struct policy){.own = &own, .n_own = 1, .clients = s->clients, .n_clients = POLICY_CLIENTS_OWN};
+    s->policy = (struct policy){.own = &own, .n_own = 1, .clients = s->clients, .n_clients = POLICY_CLIENTS_OWN, .private = GUARD_ALLOW};
     s->listen = (struct snapshot_listen){.id = SIM_LISTENER, .name = "sim", .reasons = REASONS_ALL};
     s->snap = (struct snapshot){.generation = 1, .conf = &s->conf, .policy = &s->policy, .resolve = &s->resolve, .listen = &s->listen, .n_listen = 1};
 }
@@ -351,9 +351,11 @@ struct sim *sim_start(const struct scenario *scenario, enum sim_mode mode)
     mem_count(true);
     s->board = board_new(64, RESOLVE_FACT_MAX);
     s->capacity = capacity_new();
+    s->charges = charge_table_new();
     o.board = s->board;
     o.capacity = s->capacity;
-    if (!s->board || !s->capacity || worker_init(&s->worker, &o) < 0)
+    o.charges = s->charges;
+    if (!s->board || !s->capacity || !s->charges || worker_init(&s->worker, &o) < 0)
         abort();
     the_sim = s;
     return s;
@@ -399,6 +401,7 @@ void sim_end(struct sim **sp)
     expect_zero(s, "client addresses counted", capacity_clients(s->capacity));
     expect_zero(s, "sessions that refuse", w->n_refusing);
     capacity_free(s->capacity);
+    charge_table_free(s->charges); /* nothing is pinned */
     mem_count(false);
     expect_zero(s, "bytes counted", mem_counted() > s->mem_before ? (size_t)(mem_counted() - s->mem_before) : 0);
     the_sim = NULL;

@@ -51,6 +51,7 @@ struct sim {
     struct resolve_conf resolve;
     struct board *board;
     struct capacity *capacity;
+    struct charge_table *charges; /* a scenario may give the snapshot limits */
     uint64_t mem_before; /* bytes counted when it began */
     const struct scenario *scenario;
     enum sim_mode mode;

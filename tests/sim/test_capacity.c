@@ -142,7 +142,7 @@ static void told(struct sim *s)
     s->listen.reasons = REASONS_OWN;
     c = sim_client(s);
     peer_send(c, GET);
-    peer_expect(c, "details=\"all connections that clients may have are in use\"");
+    peer_expect(c, "details=\"all connections that clients may have are in use; what helps: the limit is `capacity: {connections: ...}`\"");
     peer_expect(c, "capacity: {connections: ");
 }
 

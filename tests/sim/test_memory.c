@@ -4,6 +4,7 @@
  * break that cannot be taken for an end, and soon; and the next client is served as if nothing had
  * been. */
 #include "sim/sim.h"
+#include "support/hello.h"
 #include "support/memfail.h"
 
 #include <setjmp.h>
@@ -176,6 +177,92 @@ static void play_tunnel(struct sim *s, struct origin *o)
     expect_half(s, up, 0);
 }
 
+static bool (*the_gate)(void); /* of the present round */
+
+/* One rule: everything, or what has that name in its ClientHello. */
+static struct matcher where;
+static struct rule rule;
+
+static void use_rule(struct sim *s, const char *sni)
+{
+    where = (struct matcher){.any_host = true, .has_host = true};
+    rule = (struct rule){.kind = RULE_ALLOW, .where = &where, .n_where = 1, .sni = SNI_STRICT, .place = "test:1"};
+    /* The rules are there before memory is refused. */
+    mem_set_gate(NULL);
+    if (sni) {
+        where.snis = hosts_new();
+        if (!where.snis || hosts_add(where.snis, slice_str(sni)) < 0)
+            abort();
+    }
+    mem_set_gate(the_gate);
+    s->policy.has_rules = true;
+    s->policy.rules = &rule;
+    s->policy.n_rules = 1;
+}
+
+static void leave_rule(struct sim *s)
+{
+    mem_set_gate(NULL);
+    matcher_done(&where);
+    s->policy.has_rules = false;
+}
+
+/* A tunnel that is refused, or ends before it could be: nothing goes through. */
+static void play_fronting(struct sim *s, struct origin *o)
+{
+    struct peer *c = sim_client(s), *up;
+    struct hello m, h;
+
+    use_rule(s, NULL);
+    hello_message(&m, "evil.test", 9, HELLO_BIG);
+    hello_records(&h, &m, 500);
+    peer_send(c, "CONNECT one.test:80 HTTP/1.1\r\nHost: a\r\n\r\n");
+    up = accept_if_any(s, o);
+    peer_send_n(c, h.p, 600);
+    sim_run(s);
+    peer_send_n(c, h.p + 600, h.n - 600);
+    sim_advance(s, SOON_MS);
+    leave_rule(s);
+    SIM_EXPECT(s, !up || (!up->got.n && up->end == PEER_RST));
+    SIM_EXPECT(s, c->end == PEER_RST || got(c, "HTTP/1.1 50"));
+}
+
+/* The 200 comes first here, and then the name. */
+static void play_name_first(struct sim *s, struct origin *o)
+{
+    struct peer *c = sim_client(s), *up;
+    struct hello h;
+
+    use_rule(s, "one.test");
+    hello_make(&h, "one.test", HELLO_BIG);
+    peer_send(c, "CONNECT one.test:80 HTTP/1.1\r\nHost: a\r\n\r\n");
+    sim_run(s);
+    peer_send_n(c, h.p, h.n);
+    peer_fin(c);
+    up = accept_if_any(s, o);
+    if (up)
+        peer_fin(up);
+    sim_advance(s, SOON_MS);
+    leave_rule(s);
+    SIM_EXPECT(s, !up || up->end == PEER_RST || (up->end == PEER_FIN && up->got.n == h.n));
+    SIM_EXPECT(s, c->end == PEER_RST || c->end == PEER_FIN);
+}
+
+/* The same under limits of every kind: a bucket that cannot be had is no way around one. */
+static void play_limited(struct sim *s, struct origin *o)
+{
+    static const struct limit limits[] = {
+        {.id = 1, .per = PER_CLIENT, .requests = 1000, .burst = 1000, .place = "f:1"},
+        {.id = 2, .bandwidth = 1 << 30, .tunnels = 10, .quota = 1 << 30, .span = SPAN_DAY, .slow = true, .place = "f:2"},
+        {.id = 3, .per = PER_CONNECTION, .bandwidth_up = 1 << 30, .bandwidth_down = 1 << 30, .upload = 1 << 30, .place = "f:3"},
+    };
+
+    s->snap.limits = limits;
+    s->snap.n_limits = ARRAY_LEN(limits);
+    play_tunnel(s, o);
+    s->snap.n_limits = 0;
+}
+
 /* ---- each allocation in turn ---- */
 
 struct play {
@@ -220,6 +307,7 @@ static void play_in_mode(const struct play *play, const struct scenario *sc, enu
         if (play->kept)
             keep_one(s, o);
         atomic_store(&memfail_asked, 0);
+        the_gate = gate;
         mem_set_gate(gate);
         play->run(s, o);
         upstream_close_idle(s->worker.upstream);
@@ -267,10 +355,28 @@ static void memory_put_again(void **state)
     play_all_modes(&(struct play){.run = play_put_again, .kept = true}, "memory_put_again");
 }
 
+static void memory_limited(void **state)
+{
+    UNUSED(state);
+    play_all_modes(&(struct play){.run = play_limited}, "memory_limited");
+}
+
 static void memory_tunnel(void **state)
 {
     UNUSED(state);
     play_all_modes(&(struct play){.run = play_tunnel}, "memory_tunnel");
+}
+
+static void memory_fronting(void **state)
+{
+    UNUSED(state);
+    play_all_modes(&(struct play){.run = play_fronting}, "memory_fronting");
+}
+
+static void memory_name_first(void **state)
+{
+    UNUSED(state);
+    play_all_modes(&(struct play){.run = play_name_first}, "memory_name_first");
 }
 
 /* ---- no memory at all ---- */
@@ -365,7 +471,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_get),        cmocka_unit_test(memory_get_kept),
         cmocka_unit_test(memory_chunked),    cmocka_unit_test(memory_put_again),
-        cmocka_unit_test(memory_tunnel),     SIM_TEST(no_memory_for_a_while),
+        cmocka_unit_test(memory_tunnel), cmocka_unit_test(memory_limited),
+        cmocka_unit_test(memory_fronting),
+        cmocka_unit_test(memory_name_first),     SIM_TEST(no_memory_for_a_while),
         SIM_TEST_BULK(no_memory_for_a_tail), SIM_TEST(refusal_for_lack_of_memory),
     };
 

@@ -236,7 +236,7 @@ static void a_suspect_ends(struct sim *s)
     while (!s->worker.sweep.n)
         sim_some(s, 1);
     conn->task = t;
-    xchg_cut(session_of(s)->xchg, END_INTERNAL);
+    xchg_cut(session_of(s)->xchg, END_INTERNAL, NULL);
     task_wake(&session_of(s)->task, TASK_GONE);
     sim_expect_sessions(s, 0);
     SIM_EQUAL(s, sim_count(s, COUNTER_LOST_WAKEUPS), 0);

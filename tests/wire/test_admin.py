@@ -248,7 +248,7 @@ def test_status_for_people(run, origin):
     assert str(proxy.dir / "ginnel.yaml") in text
     assert proxy.addr in text and str(path) in text
     assert f"CONNECT {origin.authority}" in text
-    assert "head policy resolve policy route dial send reply relay" in text
+    assert "head auth policy resolve policy route dial send reply relay" in text
     assert all(len(line) <= 120 for line in text.splitlines()), text
     tunnel.close()
 

@@ -278,7 +278,7 @@ def test_own_listener_by_a_name(start, dns):
 
 def test_own_wildcard_listener(start):
     """C38: 0.0.0.0 listens on every address of the machine"""
-    proxy = start({"listen": "0.0.0.0:0", "clients": "127.0.0.0/8"})
+    proxy = start({"listen": "0.0.0.0:0", "clients": "127.0.0.0/8", "ports": "any"})
     for host in ("127.0.0.1", "127.5.5.5"):
         answer = Client("127.0.0.1", proxy.port).ask(request("CONNECT", f"{host}:{proxy.port}"))
         made_here(answer, 502, "proxy_loop_detected")
@@ -292,7 +292,7 @@ def test_own_wildcard_listener_by_the_address_of_the_machine(start):
         except OSError:
             pytest.skip("this machine has no address but loopback")
         address = probe.getsockname()[0]
-    proxy = start({"listen": "0.0.0.0:0", "clients": "any"})
+    proxy = start({"listen": "0.0.0.0:0", "clients": "any", "private": "allow", "ports": "any"})
     made_here(Client("127.0.0.1", proxy.port).ask(request("CONNECT", f"{address}:{proxy.port}")), 502, "proxy_loop_detected")
 
 
@@ -350,13 +350,13 @@ def test_client_that_is_not_admitted(start, web):
 
 def test_any_is_the_written_out_open_proxy(start, web):
     """CONFIG clients"""
-    proxy = start({"listen": "0.0.0.0:0", "clients": "any"})
+    proxy = start({"listen": "0.0.0.0:0", "clients": "any", "private": "allow", "ports": "any"})
     assert Client("127.0.0.1", proxy.port, source="127.0.0.9").ask(request("GET", web.url("/"))).status == 200
 
 
 def test_ipv4_clients_of_an_ipv6_listener(start, web, ipv6):
     """CONFIG clients: a mapped address is the IPv4 address"""
-    proxy = start({"listen": "[::]:0", "clients": ["::1", "127.0.0.1"]})
+    proxy = start({"listen": "[::]:0", "clients": ["::1", "127.0.0.1"], "private": "allow", "ports": "any"})
     assert Client("::1", proxy.port).ask(request("GET", web.url("/"))).status == 200
     try:
         client = Client("127.0.0.1", proxy.port)

@@ -52,7 +52,7 @@ def test_off_loopback_needs_clients(listen):
 
 def test_off_loopback_with_clients_of_its_own(start, web):
     """CONFIG: an item may carry its own clients"""
-    proxy = start({"listen": ["127.0.0.1:0", {"address": "0.0.0.0:0", "clients": ["127.0.0.0/8"]}]})
+    proxy = start({"listen": ["127.0.0.1:0", {"address": "0.0.0.0:0", "clients": ["127.0.0.0/8"]}], "private": "allow", "ports": "any"})
     assert ask(Client("127.0.0.1", proxy.listeners[1][1]), web).status == 200
     result = run_ginnel(config={"listen": [{"address": "0.0.0.0:0", "clients": ["10.0.0.0/8"]}, "0.0.0.0:0"]})
     assert result.returncode == 78 and "clients" in result.stderr
@@ -322,7 +322,7 @@ def test_reasons(start, reasons, form):
 def test_default_reasons(start, tmp_path, kind, level):
     """CONFIG reasons: all where only this machine can ask, own elsewhere"""
     address = {"loopback": "127.0.0.1:0", "unix": f"unix:{tmp_path}/p.sock", "wildcard": "0.0.0.0:0"}[kind]
-    proxy = start({"listen": address, "clients": ["127.0.0.0/8"]})
+    proxy = start({"listen": address, "clients": ["127.0.0.0/8"], "private": "allow", "ports": "any"})
     client = UnixClient(tmp_path / "p.sock") if kind == "unix" else Client("127.0.0.1", proxy.port)
     port = free_port()
     answer = client.ask(request("GET", f"http://localhost:{port}/"))
@@ -444,7 +444,7 @@ def test_handed_over_and_open(web):
     with Handed(listening("0.0.0.0")) as handed:
         result = handed.run({"name": "x"})
         assert result.returncode == 78 and "clients" in result.stderr
-        proxy = handed.start({"listen": None, "clients": ["127.0.0.0/8"]})
+        proxy = handed.start({"listen": None, "clients": ["127.0.0.0/8"], "private": "allow", "ports": "any"})
         assert ask(Client("127.0.0.1", proxy.port), web).status == 200
 
 

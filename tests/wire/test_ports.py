@@ -4,6 +4,7 @@ network namespace of the test's own."""
 
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -229,9 +230,7 @@ def test_kept_connections_have_a_source(start, web):
     assert from_where(web) == ["127.0.0.5", "127.0.0.1", "127.0.0.6"]
 
 
-@pytest.mark.parametrize("entry, word", [({"via": "http://p.example:80"}, "via"), ({"bind": "127.0.0.1", "mark": 7}, "mark"),
-                                         ({"bind": "127.0.0.1", "interface": "lo"}, "interface"), ("deny", "deny"),
-                                         ({"bind": "127.0.0.1", "for": {"user": "x"}}, "user")])
+@pytest.mark.parametrize("entry, word", [({"via": "http://p.example:80"}, "via"), ("deny", "deny"), ({"bind": "127.0.0.1", "resolve": "local"}, "resolve")])
 def test_words_that_are_not_built(entry, word):
     """CONFIG: what cannot be done is refused by name"""
     result = run_ginnel("check", config={"listen": "127.0.0.1:0", "upstream": [entry]})
@@ -244,3 +243,104 @@ def test_what_is_shown(start):
     shown = proxy.command("config", "show").stdout
     assert "upstream:" in shown and "2001:db8::/64" in shown and "127.0.0.5" in shown
     assert run_ginnel("check", config=shown).returncode == 0
+
+
+# --- marks and interfaces ----------------------------------------------------------------------------------------------
+
+
+def ask_each(proxy, web, paths):
+    return [proxy.client().ask(request("GET", web.url(path))).status for path in paths]
+
+
+@pytest.fixture
+def marked(netns):
+    """A namespace in which packets with the mark 7 go nowhere."""
+    try:
+        for command in ("rule add pref 100 lookup local", "rule del pref 0", "rule add pref 10 fwmark 7 prohibit"):
+            netns.call(subprocess.run, ["ip", *command.split()], check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no rules of routing here: {error.stderr}")
+    return netns
+
+
+def unix_proxy(netns, tmp_path, config, **options):
+    path = tmp_path / "p.sock"
+    proxy = netns.call(Ginnel, {"workers": 1, "listen": f"unix:{path}", **config}, **options)
+    proxy.client = lambda: UnixClient(path)
+    return proxy
+
+
+def test_a_mark(marked, tmp_path):
+    """CONFIG mark: the kernel sees it, beside an address and without; a kept connection with another one is not used"""
+    web = marked.call(HttpOrigin, port=8000)
+    proxy = unix_proxy(marked, tmp_path, {"upstream": [
+        {"for": {"path": "/7"}, "mark": 7}, {"for": {"path": "/8"}, "mark": 8},
+        {"for": {"path": "/b"}, "mark": 8, "bind": "127.0.0.5"}]})
+    assert ask_each(proxy, web, ["/8", "/none", "/7", "/8", "/none", "/b", "/b", "/7"]) == [200, 200, 502, 200, 200, 200, 200, 502]
+    assert from_where(web) == ["127.0.0.1", "127.0.0.1", "127.0.0.5"]
+    assert {record["network.local.address"] for record in proxy.wait_access(6, {"ginnel.end": "done"})} == {"127.0.0.1", "127.0.0.5"}
+
+
+def test_a_mark_that_is_not_permitted(tmp_path, start):
+    """A process without the right says so, with file and line; other requests go on, and the target is not blamed"""
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    web = HttpOrigin()
+    proxy = start({"upstream": [{"for": {"path": "/7"}, "mark": 7}]}, unprivileged=True)
+    answer = proxy.client().ask(request("GET", web.url("/7")))
+    assert answer.status == 502, answer
+    _, parameters = parse_proxy_status(answer.values("proxy-status"))[-1]
+    assert "`mark` of `upstream`" in parameters["details"] and "ginnel.yaml:" in parameters["details"]
+    eventually(lambda: "`mark` is not permitted to this process: it takes CAP_NET_ADMIN" in proxy.stderr(), what="the warning")
+    assert ask_each(proxy, web, ["/"]) == [200] and len(web.conns) == 1
+
+
+def test_an_interface(netns, tmp_path):
+    """CONFIG interface: the connection leaves by it, or not at all"""
+    made = [netns.call(subprocess.run, ["ip", "link", "add", "d0", "type", kind], capture_output=True).returncode
+            for kind in ("dummy", "bridge", "ifb")]
+    if all(made):
+        pytest.skip("no interface can be made here")
+    netns.call(subprocess.run, ["ip", "link", "set", "d0", "up"], check=True)
+    web = netns.call(HttpOrigin, port=8000)
+    proxy = unix_proxy(netns, tmp_path, {"timeouts": {"connect": "1s", "drain": "1s"}, "upstream": [
+        {"for": {"path": "/lo"}, "interface": "lo"}, {"for": {"path": "/d0"}, "interface": "d0"},
+        {"for": {"path": "/gone"}, "interface": "gone0"}]})
+    assert ask_each(proxy, web, ["/lo", "/", "/lo"]) == [200, 200, 200]
+    assert len(web.conns) == 2
+    assert ask_each(proxy, web, ["/d0"])[0] in (502, 504)
+    answer = proxy.client().ask(request("GET", web.url("/gone")))
+    assert answer.status == 502
+    _, parameters = parse_proxy_status(answer.values("proxy-status"))[-1]
+    assert "the interface of `upstream`" in parameters["details"] and "ginnel.yaml:" in parameters["details"]
+    eventually(lambda: "there is no network interface gone0" in proxy.stderr(), what="the warning")
+    assert len(web.conns) == 2
+
+
+# --- what is said of private addresses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config, said", [
+    ({}, "open, but for those at which clouds tell secrets (no listener is off loopback and there are no rules)"),
+    ({"rules": [{"allow": "a.example"}]}, "denied (there are rules)"),
+    ({"listen": "0.0.0.0:0", "clients": "127.0.0.0/8"}, "denied (a listener is off loopback)"),
+    ({"listen": "0.0.0.0:0", "clients": "127.0.0.0/8", "private": "allow"}, "open (ginnel.yaml:"),
+])
+def test_private_is_said_at_start(start, config, said):
+    """CONFIG private: printed at start, with the reason"""
+    proxy = start(config)
+    lines = [line for line in proxy.stderr().split("\n") if "private addresses: " in line]
+    assert len(lines) == 1, lines
+    place = str(proxy.config_path) if said.startswith("open (") else ""
+    assert lines[0].startswith(f"ginnel: info: private addresses: {said.replace('ginnel.yaml', place) if place else said}")
+
+
+def test_private_is_said_when_it_changes(start):
+    """… and after a reload that changes it, which names what changed"""
+    proxy = start()
+    proxy.reload({"rules": [{"allow": "a.example"}], "ports": [80]})
+    assert "private addresses: denied (there are rules)" in proxy.stderr()
+    assert re.search(r"changed rules, private, ports$", proxy.stderr(), re.M)
+    proxy.reload({"rules": [{"allow": "a.example", "name": "x"}], "ports": [80], "policy": {"recheck": "yes"}})
+    assert proxy.stderr().count("private addresses: ") == 2
+    assert re.search(r"changed rules, policy$", proxy.stderr(), re.M)

@@ -80,7 +80,7 @@ def test_sessions_in_the_dump(start, web):
     assert re.search(rf"127\.0\.0\.1:{port(waiting)}, GET 127\.0\.0\.1 port {slow.port} at 127\.0\.0\.1:{slow.port}", line("reply"))
     relay = line("relay")
     assert re.search(rf"127\.0\.0\.1:{port(tunnel)}, CONNECT 127\.0\.0\.1 port {far.port} at .*, 200, .*\(tunnel-timeout\), up 1000, down 0", relay)
-    assert "steps head policy resolve policy route dial send reply relay; client body/body ready w; origin body/body ready w; up run; down run" in relay
+    assert "steps head auth policy resolve policy route dial send reply relay; client body/body ready w; origin body/body ready w; up run; down run" in relay
     assert "secret" not in text
     assert tunnel.ended() == OPEN
 

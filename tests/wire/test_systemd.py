@@ -100,7 +100,7 @@ def test_off_loopback_without_clients():
 
 def test_off_loopback_with_clients(web):
     sock = listening("0.0.0.0")
-    Systemd([sock]).start({"listen": None, "clients": LOOPBACK})
+    Systemd([sock]).start({"listen": None, "clients": LOOPBACK, "private": "allow", "ports": "any"})
     assert status(web, port_of(sock)) == 200
 
 

@@ -219,15 +219,44 @@ static void test_guesses(void **state)
 static void test_unbuilt(void **state)
 {
     static const char *const lines[] = {
-        "why http://a/", "denied",       "policy from-log x", "flows", "passwd u", "trust",
-        "env",           "run -- ls -l", "run --frobnicate",  NULL};
+        "flows", "trust", "env", "run -- ls -l", "run --frobnicate", NULL};
 
     UNUSED(state);
     for (unsigned i = 0; lines[i]; i++)
         assert_refused(lines[i], "is not in this build");
-    assert_refused("policy from-log", "`policy from-log` is not in this build");
-    assert_refused("check --test x", "`--test` is not in this build");
-    assert_refused("check --against", "`--against` is not in this build");
+    assert_refused("passwd", "`passwd` needs FILE and NAME");
+    assert_refused("passwd users", "`passwd` needs FILE and NAME");
+    assert_refused("passwd users john x", "`passwd` does not take `x`");
+}
+
+/* U42, U40, U52: what asks about a policy; the values of options come in their order. */
+static void test_questions(void **state)
+{
+    UNUSED(state);
+    assert_command("why http://a/", COMMAND_WHY);
+    assert_string_equal(call.argument, "http://a/");
+    assert_int_equal(call.n_values, 0);
+    assert_command("why --user jane --header a:1 -c f --header b:2 http://a/ --json", COMMAND_WHY);
+    assert_int_equal(call.n_values, 4);
+    assert_int_equal(call.values[0].option, FLAG_USER);
+    assert_string_equal(call.values[0].value, "jane");
+    assert_string_equal(call.values[3].value, "b:2");
+    assert_string_equal(call.file, "f");
+    assert_refused("why", "`why` needs its URL");
+    assert_refused("why --user", "--user needs its NAME");
+    assert_refused("why --user a --user b x", "--user was given twice");
+    assert_refused("why --listen a x", "--listen does not go with `why`");
+    assert_command("denied --json", COMMAND_DENIED);
+    assert_refused("denied x", "does not take `x`");
+    assert_command("policy from-log -", COMMAND_FROM_LOG);
+    assert_string_equal(call.argument, "-");
+    assert_command("policy from-log --would --suffixes --per-user", COMMAND_FROM_LOG);
+    assert_null(call.argument);
+    assert_refused("policy", "`policy from-log`");
+    assert_command("check --test t f", COMMAND_CHECK);
+    assert_string_equal(call.file, "f");
+    assert_refused("check --test t --against l", "do not go together");
+    assert_refused("status --test t", "--test does not go with `status`");
 }
 
 /* A terminal must not be sent what somebody put into an argument; and nothing overflows. */
@@ -284,15 +313,16 @@ static void test_help(void **state)
     assert_help("--help", "usage: ginnel [-c FILE] [-l ADDRESS]...");
     assert_help("-h", "Commands:");
     assert_help("help", "Commands:");
-    assert_help("help check", "usage: ginnel check [-c FILE] [FILE]");
-    assert_help("check --help", "usage: ginnel check [-c FILE] [FILE]");
-    assert_help("--help check", "usage: ginnel check [-c FILE] [FILE]");
+    assert_help("help check", "usage: ginnel check [-c FILE] [--test FILE] [--against LOG] [FILE]");
+    assert_help("check --help", "usage: ginnel check [-c FILE] [--test FILE] [--against LOG] [FILE]");
+    assert_help("--help check", "usage: ginnel check [-c FILE] [--test FILE] [--against LOG] [FILE]");
     assert_help("help config show", "usage: ginnel config show");
     assert_help("config show -h", "usage: ginnel config show");
     assert_help("help config", "usage: ginnel config schema");
     assert_help("config --help", "usage: ginnel config schema");
     assert_help("completion --help", "usage: ginnel completion bash|zsh|fish");
-    assert_help("help why", "`why` is not in this build");
+    assert_help("help why", "usage: ginnel why [-c FILE]");
+    assert_help("help flows", "`flows` is not in this build");
 }
 
 static void test_help_of_nothing(void **state)
@@ -386,8 +416,9 @@ static void test_completions_offer_what_there_is(void **state)
             snprintf(word, sizeof(word), s == 2 ? "-l %s" : "--%s", command_options[i].name);
             assert_int_equal(strstr(text, word) != NULL, !command_options[i].unbuilt);
         }
-        assert_null(strstr(text, "from-log"));
-        assert_null(strstr(text, "passwd"));
+        assert_non_null(strstr(text, "from-log"));
+        assert_non_null(strstr(text, "passwd"));
+        assert_null(strstr(text, "flows"));
         assert_non_null(strstr(text, "reload"));
         free(text);
     }
@@ -408,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_too_many_listeners),
         cmocka_unit_test(test_guesses),
         cmocka_unit_test(test_unbuilt),
+        cmocka_unit_test(test_questions),
         cmocka_unit_test(test_hostile_words),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_help_of_nothing),

@@ -270,7 +270,7 @@ static void test_listen_of_the_command_line(void **state)
                         "   hint: like this: 127.0.0.1:3128, \"[::1]:3128\" or localhost:3128");
     assert_string_equal(
         errors.v[1].text,
-        "ginnel: \"0.0.0.0:1\" can be reached from other machines, and `clients` is not set\n"
+        "ginnel: \"0.0.0.0:1\" can be reached from other machines, and neither `clients` nor `users` is set\n"
         "   hint: write `clients: [10.0.0.0/8]` (or `clients: any` for an open proxy)");
     assert_string_equal(errors.v[2].text, "ginnel: 127.0.0.1:5 is listened on twice\n"
                                           "   hint: remove one of the two");

@@ -266,11 +266,12 @@ static bool holds(const struct conf *c, const struct match_facts *f)
 
 static bool matches_host(const char *yaml_list, const char *host)
 {
-    struct match_facts f = {.host = slice_str(host)};
+    struct match_facts f = {0};
     char yaml[512];
     struct conf *c;
     bool r;
 
+    match_facts_host(&f, slice_str(host));
     snprintf(yaml, sizeof(yaml), "log: {for: %s}\n", yaml_list);
     c = parse(yaml);
     r = holds(c, &f);
@@ -418,7 +419,7 @@ static void test_host_file(void **state)
     assert_true(holds(c, &f));
     f.host = SLICE("xn--bcher-kva.example");
     assert_true(holds(c, &f));
-    f.host = SLICE("10.2.3.4");
+    match_facts_host(&f, SLICE("10.2.3.4"));
     assert_true(holds(c, &f));
     conf_free(c);
 }
@@ -437,13 +438,31 @@ static void test_word_faults(void **state)
         {"{method: get}", "`method` wants a method, not \"get\""},
         {"{path: x}", "`path` wants the beginning of a path, not \"x\""},
         {"{path: /a?b}", "`path` wants the beginning of a path"},
-        {"{path: '/^a$/'}", "a regular expression as `path` is not in this build"},
+        {"{path: '/^a($/'}", "\"/^a($/\" is no regular expression"},
+        {"{path: '/^a($/'}", "at character 6: missing closing parenthesis"},
+        {"{path: '/a^b'}", "an expression stands between slashes"},
         {"{scheme: ftp}", "`scheme` wants http, https or connect, not \"ftp\""},
         {"{from: a.example}", "`from` wants an address range or any, not \"a.example\""},
         {"{listener: b}", "no listener has the name \"b\""},
-        {"{user: a}", "`user` is not in this build"},
-        {"{header: {a: b}}", "`header` is not in this build"},
-        {"{except: a.example}", "`except` is not in this build"},
+        {"{user: []}", "`user` is an empty list"},
+        {"{user: {a: b}}", "`user` wants a text or any, not a map"},
+        {"{group: 'a,b'}", "`group` wants a name without commas, not \"a,b\""},
+        {"{label: ' a'}", "`label` wants a name without commas, not \" a\""},
+        {"{header: a}", "`header` wants a map of fields, not \"a\""},
+        {"{header: {}}", "`header` is an empty map"},
+        {"{header: {'a b': c}}", "\"a b\" cannot be a name in `header`"},
+        {"{header: {a: '/[/'}}", "\"/[/\" is no regular expression"},
+        {"{header: {a: b, A: c}}", "`A` is given twice"},
+        {"{time: noon}", "`time` wants days, hours or both, not \"noon\""},
+        {"{time: 08:00-25:00}", "`time` is out of range: \"08:00-25:00\""},
+        {"{time: mon-fry}", "like this: mon-fri 08:00-18:00, sat, 22:00-06:00"},
+        {"{sni: 10.0.0.1}", "a ClientHello names hosts, never addresses"},
+        {"{sni: any}", "`sni` wants a name, not \"any\""},
+        {"{except: []}", "`except` is an empty list"},
+        {"{except: {except: a.example}}", "\"except\" is no key of `except`"},
+        {"{except: {hots: a.example}}", "did you mean `host`?"},
+        {"[]", "`for` is an empty list"},
+        {"{}", "an empty map as `for`"},
         {"{host: a, host: b}", "`host` is given twice"},
         {"{host: []}", "`host` is an empty list"},
         {"{host: }", "`host` has no value"},
@@ -458,9 +477,17 @@ static void test_word_faults(void **state)
     assert_refused(
         "listen: {address: 127.0.0.1:1, name: tenants}\nlog: {for: {listener: tenant}}\n",
         "did you mean `tenants`?");
-    assert_refused("log: {for: {listener: lan, user: x}}\n"
+    assert_refused("log: {for: {listener: lan, except: {listener: lam}}}\n"
                    "listen: {address: 127.0.0.1:1, name: lan}\n",
-                   "`user` is not in this build");
+                   "did you mean `lan`?");
+    {
+        char *many = malloc(2048);
+
+        assert_non_null(many);
+        snprintf(many, 2048, "log: {for: {path: '/%01100d+/'}}\n", 1);
+        assert_refused(many, "the expression of `path` is longer than 1024 characters");
+        free(many);
+    }
 }
 
 static void test_many_names(void **state)

@@ -210,7 +210,7 @@ static const struct golden keys_cases[] = {
     {"rule: []\n", "ginnel.yaml:1:1: \"rule\" is no key of the configuration\n"
                    "    1 | rule: []\n"
                    "      | ^\n"
-                   "   hint: did you mean `rules`? (which is not in this build)"},
+                   "   hint: did you mean `rules`?"},
     {"frobnicate: 1\n", "ginnel.yaml:1:1: \"frobnicate\" is no key of the configuration\n"
                         "    1 | frobnicate: 1\n"
                         "      | ^"},
@@ -684,7 +684,7 @@ static const struct golden addresses_cases[] = {
 
 static const struct golden together_cases[] = {
     {"listen: 0.0.0.0:3128\n",
-     "ginnel.yaml:1:9: \"0.0.0.0:3128\" can be reached from other machines, and `clients` is not "
+     "ginnel.yaml:1:9: \"0.0.0.0:3128\" can be reached from other machines, and neither `clients` nor `users` is "
      "set\n"
      "    1 | listen: 0.0.0.0:3128\n"
      "      |         ^\n"
@@ -693,12 +693,12 @@ static const struct golden together_cases[] = {
      "  - localhost:1\n"
      "  - \"[::]:3128\"\n"
      "  - {address: 192.0.2.1:3128}\n",
-     "ginnel.yaml:3:5: \"[::]:3128\" can be reached from other machines, and `clients` is not set\n"
+     "ginnel.yaml:3:5: \"[::]:3128\" can be reached from other machines, and neither `clients` nor `users` is set\n"
      "    3 |   - \"[::]:3128\"\n"
      "      |     ^\n"
      "   hint: write `clients: [10.0.0.0/8]` (or `clients: any` for an open proxy)\n"
-     "ginnel.yaml:4:15: \"192.0.2.1:3128\" can be reached from other machines, and `clients` is "
-     "not set\n"
+     "ginnel.yaml:4:15: \"192.0.2.1:3128\" can be reached from other machines, and neither `clients` nor `users` is "
+     "set\n"
      "    4 |   - {address: 192.0.2.1:3128}\n"
      "      |               ^\n"
      "   hint: write `clients: [10.0.0.0/8]` (or `clients: any` for an open proxy)"},

@@ -114,7 +114,35 @@ static void assert_same_slices(const struct slice *a, unsigned n, const struct s
         assert_true(slice_eq(a[i], b[i]));
 }
 
-static void assert_same_matcher(const struct matcher *a, const struct matcher *b)
+static void assert_same_texts(const struct matcher_text *a, unsigned n, const struct matcher_text *b, unsigned m)
+{
+    assert_int_equal(n, m);
+    for (unsigned i = 0; i < n; i++) {
+        assert_true(slice_eq(a[i].text, b[i].text));
+        assert_int_equal(!a[i].regex, !b[i].regex);
+    }
+}
+
+static void assert_same_fields(const struct matcher *a, const struct matcher *b)
+{
+    assert_int_equal(a->n_fields, b->n_fields);
+    for (unsigned i = 0; i < a->n_fields; i++) {
+        assert_true(slice_eq(a->fields[i].name, b->fields[i].name));
+        assert_int_equal(a->fields[i].id, b->fields[i].id);
+        assert_same_texts(a->fields[i].values, a->fields[i].n, b->fields[i].values, b->fields[i].n);
+    }
+}
+
+/* An item of the file may become several, one a run of days: what holds at each minute is the same. */
+static bool in_time(const struct matcher *m, uint16_t minute)
+{
+    struct matcher times = {.times = m->times, .n_times = m->n_times};
+    struct match_facts f = {.minute = minute};
+
+    return matcher_holds(&times, &f);
+}
+
+static void assert_same_words(const struct matcher *a, const struct matcher *b)
 {
     assert_int_equal(a->any_host, b->any_host);
     assert_same_hosts(a->hosts, b->hosts);
@@ -122,7 +150,7 @@ static void assert_same_matcher(const struct matcher *a, const struct matcher *b
     assert_int_equal(a->n_ports, b->n_ports);
     for (unsigned i = 0; i < a->n_ports; i++)
         assert_true(a->ports[i].first == b->ports[i].first && a->ports[i].last == b->ports[i].last);
-    assert_same_slices(a->paths, a->n_paths, b->paths, b->n_paths);
+    assert_same_texts(a->paths, a->n_paths, b->paths, b->n_paths);
     assert_same_slices(a->methods, a->n_methods, b->methods, b->n_methods);
     assert_same_slices(a->listeners, a->n_listeners, b->listeners, b->n_listeners);
     assert_same_ranges(&a->from, &b->from);
@@ -131,6 +159,55 @@ static void assert_same_matcher(const struct matcher *a, const struct matcher *b
     assert_int_equal(a->has_from, b->has_from);
     assert_int_equal(a->has_to, b->has_to);
     assert_int_equal(a->schemes, b->schemes);
+    assert_same_slices(a->users, a->n_users, b->users, b->n_users);
+    assert_int_equal(a->any_user, b->any_user);
+    assert_same_slices(a->groups, a->n_groups, b->groups, b->n_groups);
+    assert_same_slices(a->labels, a->n_labels, b->labels, b->n_labels);
+    assert_same_fields(a, b);
+    for (uint16_t minute = 0; minute < MATCH_MINUTES; minute = (uint16_t)(minute + 15))
+        assert_int_equal(in_time(a, minute), in_time(b, minute));
+    assert_int_equal(!a->snis, !b->snis);
+    assert_same_hosts(a->snis, b->snis);
+}
+
+static void assert_same_matcher(const struct matcher *a, const struct matcher *b)
+{
+    assert_same_words(a, b);
+    assert_int_equal(a->n_except, b->n_except);
+    for (unsigned i = 0; i < a->n_except; i++)
+        assert_same_words(&a->except[i], &b->except[i]);
+}
+
+static void assert_same_rule(const struct rule *a, const struct rule *b)
+{
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->n_where, b->n_where);
+    for (unsigned i = 0; i < a->n_where; i++)
+        assert_same_matcher(&a->where[i], &b->where[i]);
+    assert_int_equal(!a->with, !b->with);
+    if (a->with)
+        assert_same_matcher(a->with, b->with);
+    assert_int_equal(a->report, b->report);
+    assert_int_equal(a->sni, b->sni);
+    assert_int_equal(a->expect, b->expect);
+    assert_same_text(a->name, b->name);
+    assert_same_text(a->say, b->say);
+}
+
+static void assert_same_policy(const struct conf *a, const struct conf *b)
+{
+    assert_int_equal(a->has_rules, b->has_rules);
+    assert_int_equal(a->n_rules, b->n_rules);
+    for (unsigned i = 0; i < a->n_rules; i++)
+        assert_same_rule(&a->rules[i], &b->rules[i]);
+    assert_int_equal(a->private, b->private);
+    assert_int_equal(a->has_ports, b->has_ports);
+    assert_int_equal(a->n_ports, b->n_ports);
+    for (unsigned i = 0; i < a->n_ports; i++)
+        assert_true(a->ports[i].first == b->ports[i].first && a->ports[i].last == b->ports[i].last);
+    assert_int_equal(a->report, b->report);
+    assert_int_equal(a->recheck, b->recheck);
+    assert_same_text(a->say, b->say);
 }
 
 static void assert_same_output(const struct access_output *a, const struct access_output *b)
@@ -153,6 +230,7 @@ static void assert_same(const struct conf *a, const struct conf *b)
     for (unsigned i = 0; i < a->n_listen; i++)
         assert_same_listen(&a->listen[i], &b->listen[i]);
     assert_same_clients(&a->clients, &b->clients);
+    assert_same_policy(a, b);
     assert_int_equal(a->reasons, b->reasons);
     assert_int_equal(a->workers, b->workers);
     assert_memory_equal(&a->proxy.timeouts, &b->proxy.timeouts, sizeof(a->proxy.timeouts));
@@ -274,6 +352,17 @@ static const char *const samples[] = {
     "c.example]},\n"
     "  {access: stdout, for: {from: [10.0.0.0/8, \"fd00::/8\"], to: 192.0.2.0/24}}]",
     "listen: {address: 127.0.0.1:1, name: lan}\nlog: {for: {listener: lan}}",
+    "rules: []",
+    "rules: {allow: any}\npolicy: report\nports: any",
+    "private: metadata\nports: [80, 8000-8099]\npolicy: {recheck: yes, say: \"Ask \\\"us\\\" #1\"}",
+    "rules:\n"
+    "  - {deny: [a.example, .b.example, 10.0.0.0/8, {host: c.example, port: 22, except: [d.example, {from: 10.1.0.0/16}]}], name: x}\n"
+    "  - {allow: [any, {port: 443}], except: {host: .e.example, time: sat}, sni: log, expect: ssh, mode: report, say: no}\n"
+    "  - {allow: {path: /v1/, except: any}, sni: [.f.example, g.example], user: any, group: a b, label: [red, prio=high]}\n"
+    "  - {deny: any, header: {x: any, y: [1, a b], content-type: text/plain}, user: [ci, \"x, y\"], to: 192.0.2.0/24, port: any}\n"
+    "  - {deny: 192.0.2.1, time: [\"mon-fri 08:00-18:00\", sun, \"22:00-06:00\", \"sat-mon,wed 00:30-24:00\"], sni: off, expect: any}\n",
+    "rules: [{deny: any, path: \"/^\\\\/v[0-9]+/\", header: {a: [/b+/, c]}}]",
+    "upstream: [{mark: 7}, {interface: eth0.1, for: a.example}, {bind: 192.0.2.1, mark: 4294967295, interface: x}]",
 };
 
 static void test_round_trips(void **state)

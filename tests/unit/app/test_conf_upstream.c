@@ -99,6 +99,26 @@ static void test_entries(void **state)
     conf_free(c);
 }
 
+/* Mark and interface, alone or beside addresses. */
+static void test_ways(void **state)
+{
+    struct conf *c = parse("upstream: [{mark: 7, for: a.example}, {interface: eth0, bind: 192.0.2.1}, {mark: 4294967295, interface: fifteen-letters}]\n");
+    static const char zeros[ROUTE_INTERFACE_MAX + 1];
+
+    UNUSED(state);
+    assert_int_equal(c->n_routes, 3);
+    assert_int_equal(c->routes[0].mark, 7);
+    assert_memory_equal(c->routes[0].interface, zeros, sizeof(zeros));
+    assert_int_equal(c->routes[0].n_bind, 0);
+    assert_int_equal(c->routes[1].mark, 0);
+    assert_string_equal(c->routes[1].interface, "eth0");
+    assert_memory_equal(c->routes[1].interface + 4, zeros, sizeof(zeros) - 4);
+    assert_int_equal(c->routes[1].n_bind, 1);
+    assert_int_equal(c->routes[2].mark, UINT32_MAX);
+    assert_string_equal(c->routes[2].interface, "fifteen-letters");
+    conf_free(c);
+}
+
 /* What is shown loads, and is the same. */
 static void test_shown(void **state)
 {
@@ -123,8 +143,12 @@ static void test_refused(void **state)
     assert_refused("upstream: [deny]\n", 1, "\"deny\" as an entry of `upstream` is not in this build");
     assert_refused("upstream: direct\n", 1, "\"direct\" as an entry of `upstream` is not in this build");
     assert_refused("upstream: [{via: direct}]\n", 1, "`via` is not in this build");
-    assert_refused("upstream: [{bind: 192.0.2.1, mark: 1}]\n", 1, "`mark` is not in this build");
-    assert_refused("upstream: [{bind: 192.0.2.1, for: {user: x}}]\n", 1, "`user` is not in this build");
+    assert_refused("upstream: [{bind: 192.0.2.1, mark: 0}]\n", 1, "`mark` is out of range");
+    assert_refused("upstream: [{mark: 0x1}]\n", 1, "`mark` wants a number, not \"0x1\"");
+    assert_refused("upstream: [{mark: 4294967296}]\n", 1, "`mark` is out of range");
+    assert_refused("upstream: [{interface: an-interface-of-17}]\n", 1, "`interface` is out of range");
+    assert_refused("upstream: [{interface: a/b}]\n", 1, "`interface` wants a plain word");
+    assert_refused("upstream: [{bind: 192.0.2.1, for: {usr: x}}]\n", 1, "did you mean `user`?");
     assert_refused("upstream: [{for: a.example}]\n", 1, "this entry of `upstream` needs `bind`");
     assert_refused("upstream: [{bind: []}]\n", 1, "`bind` is an empty list");
     assert_refused("upstream: [{bind: any}]\n", 1, "`bind` wants an address or a range");
@@ -187,7 +211,7 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_entries), cmocka_unit_test(test_shown), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_entries), cmocka_unit_test(test_ways), cmocka_unit_test(test_shown), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_many),    cmocka_unit_test(test_cut),   cmocka_unit_test(test_memory),
     };
 

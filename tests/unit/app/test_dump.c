@@ -64,7 +64,7 @@ static void test_values(void **state)
     expect(p, "  idle: 127.0.0.1:50001, age 12.3s, deadline 60.0s\n    client ready w\n");
     expect(p, "  relay exchange 7: 127.0.0.1:50001, CONNECT example.com port 443 at 192.0.2.1:443, 200, age 1.0s, deadline 56.0s (tunnel-timeout),"
               " up 1234, down 5600000, queued\n");
-    expect(p, "    steps head policy resolve policy route dial send reply relay; client end/body ready r hup eof shut unread 5 unsent 6; "
+    expect(p, "    steps head auth policy resolve policy route dial send reply relay; client end/body ready r hup eof shut unread 5 unsent 6; "
               "origin body/body ready - error (");
     expect(p, "); up done; down run waits for room piped 4096\n");
     assert_int_equal(n, strlen(p));

@@ -79,6 +79,31 @@ static char *server_config(void *owner)
     return mem_dup("workers: 2\n", 11);
 }
 
+static char *server_denied(void *owner, bool json, size_t *ret_n)
+{
+    assert_ptr_equal(owner, &server);
+    *ret_n = 2;
+    return mem_dup(json ? "{}" : "no", 2);
+}
+
+/* url=x is a question. */
+static int server_why(void *owner, struct slice query, bool json, char **ret_text, size_t *ret_n, char why[SITE_WHY])
+{
+    char *p;
+
+    assert_ptr_equal(owner, &server);
+    if (!slice_eq(query, SLICE("url=x"))) {
+        strcpy(why, "that is none");
+        return ERR_SYNTAX;
+    }
+    p = mem_dup(json ? "{}" : "so", 2);
+    if (!p)
+        return ERR_NOMEM;
+    *ret_text = p;
+    *ret_n = 2;
+    return 0;
+}
+
 static struct site_ops ops = {
     .owner = &server,
     .phase = server_phase,
@@ -87,6 +112,8 @@ static struct site_ops ops = {
     .reload = server_reload,
     .drain = server_drain,
     .config = server_config,
+    .denied = server_denied,
+    .why = server_why,
 };
 
 static struct site_reply reply;
@@ -168,7 +195,7 @@ static void test_no_such_page(void **state)
 /* What changes or tells more than figures is for the operator alone, whatever the method. */
 static void test_control_alone(void **state)
 {
-    static const char *const paths[] = {"/status", "/config", "/reload", "/drain"};
+    static const char *const paths[] = {"/status", "/config", "/denied", "/why", "/reload", "/drain"};
 
     UNUSED(state);
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++)
@@ -179,7 +206,7 @@ static void test_control_alone(void **state)
 
 static void test_methods(void **state)
 {
-    static const char *const read[] = {"/", "/metrics", "/healthz", "/readyz", "/status", "/config"};
+    static const char *const read[] = {"/", "/metrics", "/healthz", "/readyz", "/status", "/config", "/denied"};
     static const char *const done[] = {"/reload", "/drain"};
 
     UNUSED(state);
@@ -246,6 +273,23 @@ static void test_config(void **state)
     assert_string_equal(reply.body, "workers: 2\n");
 }
 
+/* U40, U42 */
+static void test_denied_and_why(void **state)
+{
+    UNUSED(state);
+    assert_int_equal(get(LISTEN_CONTROL, "/denied"), 200);
+    assert_string_equal(reply.body, "no");
+    assert_int_equal(ask(LISTEN_CONTROL, METHOD_GET, "/denied", "json"), 200);
+    assert_string_equal(reply.type, "application/json");
+    assert_string_equal(reply.body, "{}");
+    assert_int_equal(ask(LISTEN_CONTROL, METHOD_GET, "/denied", "x"), 400);
+    assert_int_equal(ask(LISTEN_CONTROL, METHOD_GET, "/why", "url=x"), 200);
+    assert_string_equal(reply.body, "so");
+    assert_int_equal(ask(LISTEN_CONTROL, METHOD_GET, "/why", ""), 400);
+    assert_string_equal(reply.body, "400: that is none\n");
+    assert_int_equal(ask(LISTEN_CONTROL, METHOD_POST, "/why", "url=x"), 405);
+}
+
 static void test_reload(void **state)
 {
     static const int status[RELOAD_RESULTS] = {
@@ -277,6 +321,7 @@ static void test_memory(void **state)
     } asked[] = {
         {METHOD_GET, "/metrics", ""}, {METHOD_GET, "/status", ""}, {METHOD_GET, "/status", "json"}, {METHOD_GET, "/config", ""},
         {METHOD_POST, "/reload", ""}, {METHOD_POST, "/drain", ""}, {METHOD_GET, "/nothing", ""},    {METHOD_PUT, "/", ""},
+        {METHOD_GET, "/denied", ""},  {METHOD_GET, "/why", "url=x"}, {METHOD_GET, "/why", ""},
     };
 
     UNUSED(state);
@@ -302,7 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_both_roles), TEST(test_not_ready), TEST(test_no_such_page), TEST(test_control_alone),    TEST(test_methods),
         TEST(test_status),     TEST(test_config),    TEST(test_reload),       TEST(test_status_by_accept), TEST(test_status_refused),
-        TEST(test_drain),      TEST(test_memory),
+        TEST(test_drain),      TEST(test_memory),    TEST(test_denied_and_why),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,7 +56,7 @@ static void test_text(void **state)
     expect(p, "     1   does not answer\n");
     expect(p, "\n4 of 4 exchanges");
     expect(p, "  1h02m      4s      56s   1.2 kB   5.6 MB  relay      200  CONNECT example.com:443\n");
-    expect(p, "        127.0.0.1:50001 > 192.0.2.1:443  id 7  head policy resolve policy route dial send reply relay\n");
+    expect(p, "        127.0.0.1:50001 > 192.0.2.1:443  id 7  head auth policy resolve policy route dial send reply relay\n");
     expect(p, "        127.0.0.2:50002 > -  id 281474976710657  head\n");
     mem_free(p);
 }
@@ -143,7 +143,7 @@ static void test_json(void **state)
     expect(p, "{\"address\":\"[::1]:8128\",\"name\":null,\"role\":\"admin\"}");
     expect(p, "{\"id\":0,\"answers\":true,\"phase\":\"running\",\"sessions\":5,\"exchanges\":4,\"tunnels\":1,\"kept\":2,\"lookups\":1");
     expect(p, "{\"id\":1,\"answers\":false,\"turn_ms\":0}");
-    expect(p, "\"steps\":[\"head\",\"policy\",\"resolve\",\"policy\",\"route\",\"dial\",\"send\",\"reply\",\"relay\"]");
+    expect(p, "\"steps\":[\"head\",\"auth\",\"policy\",\"resolve\",\"policy\",\"route\",\"dial\",\"send\",\"reply\",\"relay\"]");
     expect(p, "\"method\":\"G\\u001b[31mT\",\"host\":\"a\\r\\nb\\u00ff\\\"\\\\\"");
     expect(p, "\"client\":\"127.0.0.2:50002\",\"peer\":null");
     expect(p, "\"deadline_ms\":null");

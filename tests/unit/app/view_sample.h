@@ -30,7 +30,7 @@ static inline void sample_exchanges(void)
     sample_xchgs[0] = (struct report_xchg){
         .id = 7, .age_ms = 3723000, .quiet_ms = 4000, .deadline_ms = 56000, .bytes_up = 1234, .bytes_down = 5600000,
         .port = 443, .status = 200, .tunnel = true, .step = STEP_RELAY, .method = "CONNECT", .host = "example.com",
-        .trail = {STEP_HEAD, STEP_HEAD, STEP_POLICY, STEP_RESOLVE, STEP_POLICY, STEP_ROUTE, STEP_DIAL, STEP_SEND, STEP_REPLY, STEP_RELAY},
+        .trail = {STEP_HEAD, STEP_HEAD, STEP_HEAD, STEP_AUTH, STEP_POLICY, STEP_RESOLVE, STEP_POLICY, STEP_ROUTE, STEP_DIAL, STEP_SEND, STEP_REPLY, STEP_RELAY},
     };
     addr_v4(&sample_xchgs[0].client, (const uint8_t[4]){127, 0, 0, 1}, 50001);
     addr_v4(&sample_xchgs[0].peer, (const uint8_t[4]){192, 0, 2, 1}, 443);

@@ -7,9 +7,11 @@
 #include "io/fds.h"
 #include "support/memfail.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -657,6 +659,30 @@ static void test_new_refused(void **state)
     close(fd[1]);
 }
 
+/* A program is being started: its process has a copy of every descriptor. What is closed meanwhile is told of no more. */
+static void test_closed_while_a_process_is_made(void **state)
+{
+    pid_t pid;
+
+    UNUSED(state);
+    fds_fork_begin();
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        alarm(10); /* a test that fails leaves it behind */
+        for (;;)
+            pause();
+    }
+    conn_close(&conn);
+    net_turns(1);
+    assert_int_equal(send(peer, "late", 4, MSG_NOSIGNAL), 4);
+    net_turns(3); /* the conn has been freed: an event for it would be seen by the sanitizer */
+    assert_int_equal(woken, 0);
+    fds_fork_end();
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 #define SMALL(f) cmocka_unit_test_setup_teardown(f, setup_small, teardown)
 #define TCP(f)   cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define UNIX(f)  {#f " (unix)", f, setup_unix, teardown, NULL}
@@ -698,6 +724,7 @@ int main(void)
         TCP(test_dial_refused),
         TCP(test_dial_failures),
         TCP(test_dial_kept),
+        TCP(test_closed_while_a_process_is_made),
         cmocka_unit_test_setup_teardown(test_reset_outlives_no_loop, setup_small,
                                         teardown_no_loop),
     };

@@ -45,14 +45,19 @@ static void task_run(struct task *t, unsigned bits)
 }
 
 /* What a source is good for, by its last byte; and who was asked, in that order. */
+enum { MARK_REFUSED = 13 };
 enum { FROM_USED_UP = 1, FROM_FOREIGN = 2, FROM_BROKEN = 3 };
 static char asked[64];
+static struct dial_way asked_way;
 static uint64_t search_us; /* what finding a source used up takes */
 
 static int dial_from(const struct dial_from *from)
 {
     unsigned last = ntohl(from->addr.in.sin_addr.s_addr) & 0xff;
 
+    asked_way = from->way;
+    if (from->addr.sa.sa_family == AF_UNSPEC)
+        return from->way.mark == MARK_REFUSED ? ERR_PRIVILEGE : 0;
     snprintf(asked + strlen(asked), sizeof(asked) - strlen(asked), "%s%u", asked[0] ? " " : "", last);
     switch (last) {
     case FROM_USED_UP:
@@ -87,7 +92,7 @@ static int dial(struct loop *loop, const struct addr *to, const struct dial_from
     case PORT_TIMED_OUT:
         return -ETIMEDOUT;
     default:
-        return conn_tcp_dial(loop, to, from, ret_conn);
+        return conn_tcp_dial(loop, to, from && from->addr.sa.sa_family != AF_UNSPEC && !from->way.mark ? from : NULL, ret_conn);
     }
 }
 
@@ -585,6 +590,55 @@ static void test_sources_used_up(void **state)
     }
 }
 
+/* Mark and interface go with every attempt, with sources and without. */
+static void test_ways(void **state)
+{
+    static const char *const texts[] = {"127.0.0.1", "127.0.0.8", NULL};
+    struct addr_range v[2];
+    struct source_set set = sources_of(texts, v);
+
+    UNUSED(state);
+    set.way = (struct dial_way){.mark = 5, .interface = "eth0"};
+    start_from(&good, set, 0, NULL);
+    assert_int_equal(wait_and_take(), IO_OK);
+    assert_string_equal(asked, "1 8");
+    assert_true(dial_way_is(&asked_way, &set.way));
+    conn_close(&result.conn);
+    asked_way = (struct dial_way){0};
+    set.n = 0;
+    start_from(&good, set, 0, NULL);
+    assert_int_equal(wait_and_take(), IO_OK);
+    assert_true(dial_way_is(&asked_way, &set.way));
+    assert_int_equal(result.from.sa.sa_family, AF_UNSPEC);
+    conn_close(&result.conn);
+    set.way.mark = MARK_REFUSED;
+    start_from(&good, set, 0, NULL);
+    assert_int_equal(wait_and_take(), IO_ERR);
+    assert_int_equal(result.error, ERR_PRIVILEGE);
+}
+
+/* What the kernel says to them. */
+static void test_real_ways(void **state)
+{
+    struct dial_from from = {.way = {.interface = "no-such-one"}};
+    struct conn *conn = NULL;
+    struct addr local;
+    int r;
+
+    UNUSED(state);
+    assert_int_equal(conn_tcp_dial(&net_loop, &good, &from, &conn), ERR_INTERFACE);
+    from.way = (struct dial_way){.interface = "lo"};
+    assert_int_equal(conn_tcp_dial(&net_loop, &good, &from, &conn), 0);
+    assert_true(conn_tcp_local(conn, &local));
+    conn_close(&conn);
+    /* Root may set a mark, others may not. */
+    from.way = (struct dial_way){.mark = 77};
+    r = conn_tcp_dial(&net_loop, &good, &from, &conn);
+    assert_true(r == 0 || r == ERR_PRIVILEGE);
+    if (r == 0)
+        conn_close(&conn);
+}
+
 static void test_every_allocation_fails(void **state)
 {
     struct addr v[2] = {good, good};
@@ -634,6 +688,8 @@ int main(void)
         TEST(test_sources),
         TEST(test_sources_used_up),
         TEST(test_sources_take_time),
+        TEST(test_ways),
+        TEST(test_real_ways),
         TEST(test_every_allocation_fails),
     };
 

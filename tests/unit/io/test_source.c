@@ -191,7 +191,8 @@ static void test_allowed(void **state)
 static void test_memory(void **state)
 {
     static struct source_memory m;
-    struct addr a = address("192.0.2.1"), b = address("192.0.2.2"), to = address("198.51.100.1"), other = to;
+    struct dial_from a = {.addr = address("192.0.2.1")}, b = {.addr = address("192.0.2.2")}, marked = a, nowhere = {.way = {.mark = 7}};
+    struct addr to = address("198.51.100.1"), other = to;
 
     UNUSED(state);
     addr_set_port(&other, 81);
@@ -207,6 +208,14 @@ static void test_memory(void **state)
     assert_false(source_is_used_up(&m, NULL, &to, 1000));
     source_used_up(&m, NULL, &to, 1001);
     assert_true(source_is_used_up(&m, NULL, &to, 1000));
+    /* The ports of one way are not those of another. */
+    marked.way.mark = 7;
+    assert_false(source_is_used_up(&m, &marked, &to, 1000));
+    assert_false(source_is_used_up(&m, &nowhere, &to, 1000));
+    source_used_up(&m, &nowhere, &to, 1001);
+    assert_true(source_is_used_up(&m, &nowhere, &to, 1000));
+    strcpy(nowhere.way.interface, "eth0");
+    assert_false(source_is_used_up(&m, &nowhere, &to, 1000));
 }
 
 int main(void)

@@ -384,6 +384,46 @@ static void test_same_as_looking_at_all(void **state)
     assert_in_range(found, asked / 10, asked / 10 * 9);
 }
 
+/* What one set has worked out of a host, the next ones may use: small and large ones, with deep suffixes and without, in any order. */
+static void test_one_key_for_many_sets(void **state)
+{
+    enum { SETS = 12 };
+    struct hosts *sets[SETS];
+    uint64_t seed = 29;
+    char name[NAME_ROOM], entry[NAME_ROOM + 1];
+    unsigned found = 0;
+
+    UNUSED(state);
+    for (unsigned i = 0; i < SETS; i++) {
+        sets[i] = make();
+        for (unsigned k = 0; k < 1 + 7 * i; k++) {
+            random_name(&seed, name);
+            snprintf(entry, sizeof(entry), "%s%s", (i + k) % 3 ? "." : "", name);
+            add(sets[i], entry);
+        }
+    }
+    /* deeper than a key has room for */
+    add(sets[SETS - 1], ".a.b.c.a.b.c.a.b.c.a.b.c");
+    for (unsigned round = 0; round < 3000; round++) {
+        struct hosts_key key = {.n = 0};
+
+        random_name(&seed, name);
+        if (round % 8 == 0)
+            snprintf(name, sizeof(name), "%sa.b.c.a.b.c.a.b.c.a.b.c", round % 16 ? "x." : "");
+        for (unsigned k = 0; k < 2 * SETS; k++) {
+            const struct hosts *h = sets[random_below(&seed, SETS)];
+            bool in = hosts_has_key(h, slice_str(name), &key);
+
+            if (in != hosts_has(h, slice_str(name)))
+                fail_msg("%s is %s", name, in ? "found" : "not found");
+            found += in;
+        }
+    }
+    assert_in_range(found, 3000, 60000);
+    for (unsigned i = 0; i < SETS; i++)
+        hosts_free(sets[i]);
+}
+
 /* Nothing is lost while the tables and the text grow. */
 static void test_many(void **state)
 {
@@ -516,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_deep_suffixes),
         cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_same_as_looking_at_all),
+        cmocka_unit_test(test_one_key_for_many_sets),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_collisions),
         cmocka_unit_test(test_refused_memory),

@@ -88,6 +88,14 @@ static void add_word(struct slice **list, unsigned *n, const char *word)
     (*list)[(*n)++] = slice_str(word);
 }
 
+static void add_path(const char *text)
+{
+    if (!m.paths)
+        m.paths = mem_array(MOST, sizeof(*m.paths));
+    assert_non_null(m.paths);
+    m.paths[m.n_paths++] = (struct matcher_text){.text = slice_str(text)};
+}
+
 static void add_ports(uint16_t first, uint16_t last)
 {
     if (!m.ports)
@@ -103,7 +111,7 @@ static bool holds(void)
 
 static void expect_host(const char *host, bool want)
 {
-    facts.host = slice_str(host);
+    match_facts_host(&facts, slice_str(host));
     if (holds() != want)
         fail_msg("host %s", host);
 }
@@ -130,7 +138,7 @@ static void test_host_names(void **state)
     expect_host("www.b.example", true);
     expect_host("c.example", false);
     expect_host("192.0.2.1", false);
-    facts.host = SLICE_NONE;
+    match_facts_host(&facts, SLICE_NONE);
     assert_false(holds());
 }
 
@@ -204,6 +212,31 @@ static void test_any_host(void **state)
     expect_host("www.a.example", true);
 }
 
+/* What is an address, however near a name comes to one; and what was worked out of another host is forgotten. */
+static void test_facts_host(void **state)
+{
+    static const struct {
+        const char *host;
+        int family;
+    } rows[] = {
+        {"", AF_UNSPEC},          {"a.example", AF_UNSPEC}, {"host1", AF_UNSPEC},       {"1host", AF_UNSPEC},     {"a.1x1", AF_UNSPEC},
+        {"1.2.3", AF_UNSPEC},     {"1.2.3.4", AF_INET},     {"1.2.3.4.", AF_UNSPEC},    {"1.2.3.256", AF_UNSPEC}, {"1", AF_UNSPEC},
+        {"::1", AF_INET6},        {"::", AF_INET6},         {"::ffff:1.2.3.4", AF_INET6}, {"fe80::a", AF_INET6},    {"a:b", AF_UNSPEC},
+        {"1.2.3.4:80", AF_UNSPEC}, {".", AF_UNSPEC},         {".4", AF_UNSPEC},          {"1.2.3.x4", AF_UNSPEC},
+    };
+    struct hosts_key key = {.n = 1};
+
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        facts.key = &key;
+        match_facts_host(&facts, slice_str(rows[i].host));
+        if (facts.literal.sa.sa_family != rows[i].family)
+            fail_msg("%s", rows[i].host);
+        assert_null(facts.key);
+        assert_true(slice_eq(facts.host, slice_str(rows[i].host)));
+    }
+}
+
 /* ---- the other words ---- */
 
 static void test_port(void **state)
@@ -247,8 +280,8 @@ static void test_path(void **state)
     };
 
     UNUSED(state);
-    add_word(&m.paths, &m.n_paths, "/v1/");
-    add_word(&m.paths, &m.n_paths, "/about");
+    add_path("/v1/");
+    add_path("/about");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         facts.path = slice_str(rows[i].path);
         if (holds() != rows[i].in)
@@ -257,11 +290,11 @@ static void test_path(void **state)
     facts.path = SLICE_NONE; /* a CONNECT */
     assert_false(holds());
     /* The query is never looked at, even by a prefix that names one. */
-    m.paths[0] = SLICE("/v1/?q");
+    m.paths[0].text = SLICE("/v1/?q");
     facts.path = SLICE("/v1/?q");
     assert_false(holds());
     /* Every path, but there must be one. */
-    m.paths[0] = SLICE("");
+    m.paths[0].text = SLICE("");
     assert_true(holds());
     facts.path = SLICE_NONE;
     assert_false(holds());
@@ -356,7 +389,7 @@ static void test_all_must_hold(void **state)
     UNUSED(state);
     add_host(".a.example");
     add_ports(80, 80);
-    add_word(&m.paths, &m.n_paths, "/v1/");
+    add_path("/v1/");
     add_word(&m.methods, &m.n_methods, "GET");
     add_word(&m.listeners, &m.n_listeners, "outer");
     m.has_from = m.has_to = true;
@@ -365,7 +398,7 @@ static void test_all_must_hold(void **state)
     m.schemes = MATCH_HTTP | MATCH_CONNECT;
     good = facts;
     assert_true(holds());
-    facts.host = SLICE("b.example");
+    match_facts_host(&facts, SLICE("b.example"));
     assert_false(holds());
     facts = good;
     facts.port = 81;
@@ -409,7 +442,7 @@ static void test_same_as_each_word_alone(void **state)
     addrs[3] = address("2001:db8::1");
     add_host(".a.example");
     m.host_ranges = ranges_of("192.0.2.0/24", NULL);
-    add_word(&m.paths, &m.n_paths, "/v1/");
+    add_path("/v1/");
     add_word(&m.methods, &m.n_methods, "GET");
     m.has_from = true;
     m.from = ranges_of("10.0.0.0/8", "2001:db8::/32");
@@ -431,7 +464,7 @@ static void test_same_as_each_word_alone(void **state)
         m.n_methods = given[2] ? whole.n_methods : 0;
         m.has_from = given[3];
         m.schemes = given[4] ? whole.schemes : 0;
-        facts.host = slice_str(hosts[random_below(&seed, ARRAY_LEN(hosts))]);
+        match_facts_host(&facts, slice_str(hosts[random_below(&seed, ARRAY_LEN(hosts))]));
         facts.path = slice_str(paths[random_below(&seed, ARRAY_LEN(paths))]);
         facts.method = slice_str(methods[random_below(&seed, ARRAY_LEN(methods))]);
         facts.from = &addrs[random_below(&seed, ARRAY_LEN(addrs))];
@@ -472,6 +505,7 @@ int main(void)
         TEST(test_names_and_ranges),
         TEST(test_host_of_nothing),
         TEST(test_any_host),
+        TEST(test_facts_host),
         TEST(test_port),
         TEST(test_path),
         TEST(test_method),

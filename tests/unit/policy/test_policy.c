@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The walk over the rules: who is admitted (U6), and that no spelling leads back to ourselves
- * (C38, U2, FAILURES 17).
+/* What holds whatever the rules say: who is admitted (U6), and that no spelling leads back to ourselves
+ * (C38, U2, FAILURES 17). Rules: test_decisions.c.
  */
 #include "policy/policy.h"
 
@@ -40,7 +40,7 @@ static int setup(void **state)
     memset(sets, 0, sizeof(sets));
     memset(n_written, 0, sizeof(n_written));
     sets[0].any = true;
-    policy = (struct policy){.own = own, .clients = sets, .n_clients = 1, .admin = admin, .local = local};
+    policy = (struct policy){.own = own, .clients = sets, .n_clients = 1, .admin = admin, .local = local, .private = GUARD_ALLOW};
     return 0;
 }
 
@@ -87,21 +87,34 @@ static void admits(const char *text)
     set_admits(0, text);
 }
 
-static struct verdict judge(const char *client, const char *target, unsigned from)
+/* clients, then what is known without an address, then the address (NULL: none yet). */
+static struct verdict judge_in(unsigned set, const char *client, const char *target)
 {
     struct addr c = address(client), t = {0};
-    struct facts f = {.client = &c};
+    struct match_facts f = {.from = &c, .pending = MATCH_PENDING_ADDRESS};
+    struct verdict v = policy_admit(&policy, set, &c, NULL);
 
+    if (v.kind != VERDICT_ALLOW)
+        return v;
     if (target) {
         t = address(target);
-        f.target = &t;
+        f.port = addr_port(&t);
     }
-    return policy_judge(&policy, &f, from);
+    v = policy_judge(&policy, &f, 0, NULL, NULL);
+    if (v.kind == VERDICT_DENY || !target)
+        return v;
+    f.to = &t;
+    return policy_judge_address(&policy, &f, &v, NULL);
+}
+
+static struct verdict judge(const char *client, const char *target)
+{
+    return judge_in(0, client, target);
 }
 
 static void expect_loop(const char *target, bool loop)
 {
-    struct verdict v = judge("127.0.0.1:4000", target, 0);
+    struct verdict v = judge("127.0.0.1:4000", target);
 
     if ((v.kind == VERDICT_DENY) != loop)
         fail_msg("%s is %s", target, loop ? "let through" : "taken for our own");
@@ -113,35 +126,6 @@ static void expect_loop(const char *target, bool loop)
     }
 }
 
-static void test_needs_the_address(void **state)
-{
-    struct verdict v = judge("127.0.0.1:4000", NULL, 0);
-
-    UNUSED(state);
-    assert_int_equal(v.kind, VERDICT_NEEDS);
-    assert_int_equal(v.needs, FACT_ADDRESS);
-    assert_non_null(v.place);
-}
-
-/* The walk goes on where it stood: what was decided before is not decided again. */
-static void test_resumes(void **state)
-{
-    struct verdict v;
-
-    UNUSED(state);
-    listens("127.0.0.1:8080");
-    admits("10.0.0.0/8");
-    v = judge("10.1.2.3:4000", NULL, 0);
-    assert_int_equal(v.kind, VERDICT_NEEDS);
-    assert_int_equal(judge("192.0.2.1:4000", "192.0.2.9:80", v.rule).kind, VERDICT_ALLOW);
-    assert_int_equal(judge("192.0.2.1:4000", "127.0.0.1:8080", v.rule).reason, END_LOOP);
-    assert_int_equal(judge("192.0.2.1:4000", "192.0.2.9:80", 0).reason, END_NOT_ADMITTED);
-    /* Still without the fact it asks again, at the same place. */
-    assert_int_equal(judge("10.1.2.3:4000", NULL, v.rule).rule, v.rule);
-    /* Behind the last rule nothing allows. */
-    assert_int_equal(judge("10.1.2.3:4000", "192.0.2.9:80", 1000).kind, VERDICT_DENY);
-}
-
 static void test_everybody(void **state)
 {
     struct addr c = address("192.0.2.1:1"), d = address("[2001:db8::1]:1");
@@ -149,7 +133,7 @@ static void test_everybody(void **state)
     UNUSED(state);
     assert_true(policy_admits(&policy, 0, &c));
     assert_true(policy_admits(&policy, 0, &d));
-    assert_int_equal(judge("192.0.2.1:1", "192.0.2.2:80", 0).kind, VERDICT_ALLOW);
+    assert_int_equal(judge("192.0.2.1:1", "192.0.2.2:80").kind, VERDICT_ALLOW);
 }
 
 static void test_clients(void **state)
@@ -171,11 +155,11 @@ static void test_clients(void **state)
     admits("192.0.2.7");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct addr c = address(rows[i].client);
-        struct verdict v = judge(rows[i].client, NULL, 0);
+        struct verdict v = judge(rows[i].client, NULL);
 
         if (policy_admits(&policy, 0, &c) != rows[i].admitted)
             fail_msg("%s", rows[i].client);
-        assert_int_equal(v.kind, rows[i].admitted ? VERDICT_NEEDS : VERDICT_DENY);
+        assert_int_equal(v.kind, rows[i].admitted ? VERDICT_ALLOW : VERDICT_DENY);
         if (!rows[i].admitted) {
             assert_int_equal(v.reason, END_NOT_ADMITTED);
             assert_string_equal(v.place, "clients");
@@ -188,13 +172,13 @@ static void test_clients_of_one_family(void **state)
 {
     UNUSED(state);
     admits("::/0");
-    assert_int_equal(judge("[2001:db8::1]:1", NULL, 0).kind, VERDICT_NEEDS);
-    assert_int_equal(judge("192.0.2.1:1", NULL, 0).kind, VERDICT_DENY);
-    assert_int_equal(judge("[::ffff:192.0.2.1]:1", NULL, 0).kind, VERDICT_DENY);
+    assert_int_equal(judge("[2001:db8::1]:1", NULL).kind, VERDICT_ALLOW);
+    assert_int_equal(judge("192.0.2.1:1", NULL).kind, VERDICT_DENY);
+    assert_int_equal(judge("[::ffff:192.0.2.1]:1", NULL).kind, VERDICT_DENY);
     n_written[0] = 0;
     admits("0.0.0.0/0");
-    assert_int_equal(judge("[::ffff:192.0.2.1]:1", NULL, 0).kind, VERDICT_NEEDS);
-    assert_int_equal(judge("[2001:db8::1]:1", NULL, 0).kind, VERDICT_DENY);
+    assert_int_equal(judge("[::ffff:192.0.2.1]:1", NULL).kind, VERDICT_ALLOW);
+    assert_int_equal(judge("[2001:db8::1]:1", NULL).kind, VERDICT_DENY);
 }
 
 /* A set that was not given, or is empty, admits nobody: a mistake is never an open proxy. */
@@ -213,17 +197,9 @@ static void test_nobody(void **state)
     assert_false(policy_admits(&policy, 1, &c));
     policy.n_clients = 0;
     assert_false(policy_admits(&policy, 0, &c));
-    assert_int_equal(judge("127.0.0.1:1", "192.0.2.2:80", 0).reason, END_NOT_ADMITTED);
+    assert_int_equal(judge("127.0.0.1:1", "192.0.2.2:80").reason, END_NOT_ADMITTED);
     policy = (struct policy){0};
     assert_false(policy_admits(&policy, 0, &c));
-}
-
-static struct verdict judge_by(unsigned set, const char *client)
-{
-    struct addr c = address(client);
-    struct facts f = {.client = &c, .clients = set};
-
-    return policy_judge(&policy, &f, 0);
 }
 
 /* Each listener's own set judges instead of the top level's, never beside it. */
@@ -235,16 +211,16 @@ static void test_sets(void **state)
     set_admits(1, "2001:db8::/32");
     policy.n_clients = 3;
     sets[2].any = true;
-    assert_int_equal(judge_by(0, "10.1.2.3:1").kind, VERDICT_NEEDS);
-    assert_int_equal(judge_by(0, "192.0.2.1:1").reason, END_NOT_ADMITTED);
-    assert_int_equal(judge_by(0, "[2001:db8::1]:1").reason, END_NOT_ADMITTED);
-    assert_int_equal(judge_by(1, "10.1.2.3:1").reason, END_NOT_ADMITTED);
-    assert_int_equal(judge_by(1, "192.0.2.1:1").kind, VERDICT_NEEDS);
-    assert_int_equal(judge_by(1, "[2001:db8::1]:1").kind, VERDICT_NEEDS);
-    assert_int_equal(judge_by(1, "[::ffff:192.0.2.1]:1").kind, VERDICT_NEEDS);
-    assert_int_equal(judge_by(1, "[::ffff:10.1.2.3]:1").kind, VERDICT_DENY);
-    assert_int_equal(judge_by(2, "203.0.113.1:1").kind, VERDICT_NEEDS);
-    assert_int_equal(judge_by(3, "10.1.2.3:1").kind, VERDICT_DENY);
+    assert_int_equal(judge_in(0, "10.1.2.3:1", NULL).kind, VERDICT_ALLOW);
+    assert_int_equal(judge_in(0, "192.0.2.1:1", NULL).reason, END_NOT_ADMITTED);
+    assert_int_equal(judge_in(0, "[2001:db8::1]:1", NULL).reason, END_NOT_ADMITTED);
+    assert_int_equal(judge_in(1, "10.1.2.3:1", NULL).reason, END_NOT_ADMITTED);
+    assert_int_equal(judge_in(1, "192.0.2.1:1", NULL).kind, VERDICT_ALLOW);
+    assert_int_equal(judge_in(1, "[2001:db8::1]:1", NULL).kind, VERDICT_ALLOW);
+    assert_int_equal(judge_in(1, "[::ffff:192.0.2.1]:1", NULL).kind, VERDICT_ALLOW);
+    assert_int_equal(judge_in(1, "[::ffff:10.1.2.3]:1", NULL).kind, VERDICT_DENY);
+    assert_int_equal(judge_in(2, "203.0.113.1:1", NULL).kind, VERDICT_ALLOW);
+    assert_int_equal(judge_in(3, "10.1.2.3:1", NULL).kind, VERDICT_DENY);
 }
 
 static void test_place_of_a_set(void **state)
@@ -253,24 +229,22 @@ static void test_place_of_a_set(void **state)
     set_admits(0, "10.0.0.0/8");
     set_admits(1, "10.0.0.0/8");
     sets[1].place = "ginnel.yaml:12";
-    assert_string_equal(judge_by(0, "192.0.2.1:1").place, "clients");
-    assert_string_equal(judge_by(1, "192.0.2.1:1").place, "ginnel.yaml:12");
-    assert_string_equal(judge_by(2, "192.0.2.1:1").place, "clients");
+    assert_string_equal(judge_in(0, "192.0.2.1:1", NULL).place, "clients");
+    assert_string_equal(judge_in(1, "192.0.2.1:1", NULL).place, "ginnel.yaml:12");
+    assert_string_equal(judge_in(2, "192.0.2.1:1", NULL).place, "clients");
     /* Whoever is admitted does not hear of it. */
-    assert_string_equal(judge_by(1, "10.0.0.1:1").place, "own listeners");
+    assert_string_equal(judge_in(1, "10.0.0.1:1", NULL).place, "everything");
 }
 
 /* Who comes through a file was let in by its permissions; an address that is not known is in no set but everybody's. */
 static void test_clients_without_address(void **state)
 {
     struct addr file = {0}, none = {0};
-    struct facts f = {.client = &file};
-
     UNUSED(state);
     file.sa.sa_family = AF_UNIX;
     admits("10.0.0.0/8");
     assert_true(policy_admits(&policy, 0, &file));
-    assert_int_equal(policy_judge(&policy, &f, 0).kind, VERDICT_NEEDS);
+    assert_int_equal(policy_admit(&policy, 0, &file, NULL).kind, VERDICT_ALLOW);
     assert_false(policy_admits(&policy, 0, &none));
     admits("::/0");
     admits("0.0.0.0/0");
@@ -395,7 +369,7 @@ static void test_own_on_a_file(void **state)
 
 static void expect_admin(const char *target, bool denied)
 {
-    struct verdict v = judge("127.0.0.1:4000", target, 0);
+    struct verdict v = judge("127.0.0.1:4000", target);
 
     if ((v.kind == VERDICT_DENY) != denied)
         fail_msg("%s is %s", target, denied ? "let through" : "taken for the admin address");
@@ -453,18 +427,29 @@ static void test_admin_wildcard(void **state)
     }
 }
 
-/* It needs the address, in the same rule as our own listeners. */
-static void test_admin_resumes(void **state)
+/* Nothing that is written leads there, neither an allow of that very address nor `private: allow`. */
+static void test_never_opened(void **state)
 {
-    struct verdict v;
+    struct addr_range loopback;
+    struct matcher where = {.has_host = true, .any_host = true}, with = {.has_to = true};
+    struct rule rule = {.kind = RULE_ALLOW, .where = &where, .n_where = 1, .with = &with, .place = "f:1"};
 
     UNUSED(state);
+    assert_int_equal(addr_range_parse(SLICE("127.0.0.0/8"), &loopback), 0);
+    assert_int_equal(ranges_build(&loopback, 1, &with.to), 0);
+    listens("127.0.0.1:8080");
     is_admin("127.0.0.1:9090");
-    v = judge("127.0.0.1:4000", NULL, 0);
-    assert_int_equal(v.kind, VERDICT_NEEDS);
-    assert_int_equal(judge("127.0.0.1:4000", "127.0.0.1:9090", v.rule).reason, END_ADDRESS_DENIED);
-    assert_int_equal(judge("127.0.0.1:4000", "127.0.0.1:9090", v.rule).rule, v.rule);
-    assert_int_equal(judge("127.0.0.1:4000", "127.0.0.1:9099", v.rule).kind, VERDICT_ALLOW);
+    policy.has_rules = true;
+    policy.rules = &rule;
+    policy.n_rules = 1;
+    for (policy.private = GUARD_ALLOW; policy.private <= GUARD_DENY; policy.private++) {
+        expect_loop("127.0.0.1:8080", true);
+        assert_int_equal(judge("127.0.0.1:1", "127.0.0.1:9090").reason, END_ADDRESS_DENIED);
+        assert_string_equal(judge("127.0.0.1:1", "127.0.0.1:9090").place, "admin");
+        assert_int_equal(judge("127.0.0.1:1", "127.0.0.1:9091").kind, VERDICT_ALLOW);
+        assert_ptr_equal(judge("127.0.0.1:1", "127.0.0.1:9091").by, &rule);
+    }
+    matcher_done(&with);
 }
 
 /* ---- cost ---- */
@@ -520,7 +505,6 @@ static void test_a_thousand_ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_needs_the_address),
         TEST(test_everybody),
         TEST(test_clients),
         TEST(test_clients_of_one_family),
@@ -537,8 +521,7 @@ int main(void)
         TEST(test_own_on_a_file),
         TEST(test_admin),
         TEST(test_admin_wildcard),
-        TEST(test_resumes),
-        TEST(test_admin_resumes),
+        TEST(test_never_opened),
         TEST(test_a_thousand_ranges),
     };
 

@@ -532,7 +532,8 @@ static void test_events(void **state)
 static void test_where(void **state)
 {
     struct slice listeners[] = {SLICE("main")}, methods[] = {SLICE("POST")},
-                 paths[] = {SLICE("/deep/")};
+                 deep = SLICE("/deep/");
+    struct matcher_text paths[] = {{.text = deep}};
     struct matcher_ports ports[] = {{8000, 8079}};
     struct addr_range ranges[2];
     struct matcher where[6] = {0};
@@ -695,7 +696,11 @@ static void test_stuck_pipe_recovers(void **state)
         if (r < 0)
             net_sleep_ms(1);
     }
-    UNTIL(access_counts(access_log).failing == 0);
+    /* More may be waiting than a pipe holds. */
+    for (unsigned i = 0; access_counts(access_log).failing && i < 10000; i++)
+        if (read(fd, got, sizeof(got)) < 0)
+            net_sleep_ms(1);
+    assert_int_equal(access_counts(access_log).failing, 0);
     close(fd);
 }
 

@@ -85,6 +85,32 @@ static void test_json_whole(void **state)
            "\"ginnel.detail\":\"words of ours\"}\n");
 }
 
+/* U39, U52: who asked, which name the tunnel began with, and what would have been refused; nothing of it where there is nothing. */
+static void test_json_policy(void **state)
+{
+    struct access_record r = record_get();
+
+    UNUSED(state);
+    expect_no_part(ACCESS_JSON, &r, "user.name");
+    expect_no_part(ACCESS_JSON, &r, "ginnel.groups");
+    expect_no_part(ACCESS_JSON, &r, "ginnel.labels");
+    expect_no_part(ACCESS_JSON, &r, "tls.client.server_name");
+    expect_no_part(ACCESS_JSON, &r, "would");
+    r.user = SLICE("jane \"q\"");
+    r.groups = SLICE("qa,ops");
+    r.labels = SLICE("red");
+    r.granted = SLICE("red");
+    r.sni = SLICE("example.org");
+    r.would = SLICE("rules.yaml:7");
+    expect_part(ACCESS_JSON, &r,
+                "\"user.name\":\"jane \\\"q\\\"\",\"ginnel.groups\":\"qa,ops\",\"ginnel.labels\":\"red\","
+                "\"tls.client.server_name\":\"example.org\",");
+    expect_part(ACCESS_JSON, &r, "\"ginnel.would\":\"rules.yaml:7\",\"ginnel.end\":\"done\"");
+    expect_no_part(ACCESS_JSON, &r, "would_deny");
+    r.would_deny = true;
+    expect_part(ACCESS_JSON, &r, "\"ginnel.would_deny\":true,");
+}
+
 /* Nothing was read and nothing dialled. */
 static void test_json_empty(void **state)
 {
@@ -237,6 +263,9 @@ static void test_squid_lines(void **state)
     expect(ACCESS_SQUID, &r,
            "1700000000.169     46 192.0.2.1 TCP_TUNNEL/200 3656 CONNECT example.org:443 - "
            "HIER_DIRECT/2001:db8::9 -\n");
+    r.user = SLICE("jane doe");
+    expect_part(ACCESS_SQUID, &r, " CONNECT example.org:443 jane%20doe HIER_DIRECT/");
+    r.user = SLICE_NONE;
     r.host = SLICE("2001:db8::5");
     expect_part(ACCESS_SQUID, &r, " CONNECT [2001:db8::5]:443 ");
     r.host = SLICE("[2001:db8::5]");
@@ -306,6 +335,17 @@ static const struct squid_end {
     {END_NOT_ADMITTED, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
     {END_DENIED, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
     {END_ADDRESS_DENIED, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_AUTH_NEEDED, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_AUTH_THROTTLED, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_AUTH_UNAVAILABLE, "TCP_MISS", "TCP_MISS_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_LIMIT_REQUESTS, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_LIMIT_TUNNELS, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_QUOTA, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_UPLOAD_CAP, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_DOWNLOAD_CAP, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_SNI_DENIED, "TCP_MISS_ABORTED", "TCP_MISS_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_PROTOCOL_DENIED, "TCP_MISS_ABORTED", "TCP_MISS_ABORTED", "TCP_TUNNEL_ABORTED"},
+    {END_RELOADED, "TCP_MISS_ABORTED", "TCP_MISS_ABORTED", "TCP_TUNNEL_ABORTED"},
     {END_LOOP, "TCP_DENIED", "TCP_DENIED_ABORTED", "TCP_TUNNEL_ABORTED"},
     {END_DNS_ERROR, "TCP_MISS", "TCP_MISS_ABORTED", "TCP_TUNNEL_ABORTED"},
     {END_DNS_TIMEOUT, "TCP_MISS", "TCP_MISS_TIMEDOUT", "TCP_TUNNEL_TIMEDOUT"},
@@ -402,6 +442,10 @@ static void test_common_lines(void **state)
            "192.0.2.1 - - [10/Oct/2000:13:55:36 -0700] \"GET http://example.org:8080/a/b "
            "HTTP/1.1\" 200 3456"
            " \"http://www.example.com/start.html\" \"Mozilla/4.08 [en] (Win98; I ;Nav)\"\n");
+    r.user = SLICE("jane doe");
+    expect_part(ACCESS_COMBINED, &r, "192.0.2.1 - jane\\x20doe [10/Oct/2000");
+    expect_part(ACCESS_COMMON, &r, "192.0.2.1 - jane\\x20doe [10/Oct/2000");
+    r.user = SLICE_NONE;
     set_zone("IST-5:30");
     r.wall_ms = 971211337000;
     r.agent = r.referer = SLICE_NONE;
@@ -491,7 +535,8 @@ static void check_line(enum access_layout layout, const struct access_record *r,
 static struct slice *string_of(struct access_record *r, unsigned i)
 {
     struct slice *all[] = {&r->method, &r->host,     &r->path, &r->agent, &r->referer,
-                           &r->type,   &r->listener, &r->rule, &r->detail};
+                           &r->type,   &r->listener, &r->rule, &r->detail, &r->would,
+                           &r->user,   &r->groups,   &r->labels, &r->sni};
 
     return i < ARRAY_LEN(all) ? all[i] : NULL;
 }
@@ -531,7 +576,7 @@ static void test_every_byte_everywhere(void **state)
 /* Random bytes, long strings. */
 static void test_random_bytes(void **state)
 {
-    static char text[9][2 * ACCESS_LINE_MAX];
+    static char text[14][2 * ACCESS_LINE_MAX];
     unsigned seed = 1;
 
     UNUSED(state);
@@ -611,6 +656,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_whole),
+        cmocka_unit_test(test_json_policy),
         cmocka_unit_test(test_json_empty),
         cmocka_unit_test(test_json_tunnel),
         cmocka_unit_test(test_json_details),

@@ -77,6 +77,7 @@ static struct mux *fresh(unsigned i)
 /* Where connections come from, and where they may. */
 static struct addr source;
 static struct source_set sources;
+static struct dial_way way;
 
 static int setup(void **state)
 {
@@ -87,6 +88,7 @@ static int setup(void **state)
         addr_v4(&addrs[i], (const uint8_t[4]){192, 0, 2, (uint8_t)(i + 1)}, 80);
     source = (struct addr){0};
     sources = (struct source_set){0};
+    way = (struct dial_way){0};
     pool = upstream_new(&net_loop);
     assert_non_null(pool);
     return 0;
@@ -107,7 +109,7 @@ static void give(unsigned i, const char *host, uint16_t port, const struct addr 
 {
     struct mux *m = fresh(i);
 
-    upstream_give(pool, &m, &(struct upstream_end){slice_str(host), port, *a, source});
+    upstream_give(pool, &m, &(struct upstream_end){slice_str(host), port, *a, source, way});
     assert_null(m);
 }
 
@@ -227,6 +229,25 @@ static void test_sources(void **state)
     expect(0, "a.test", 80, addrs, 3);
     assert_null(take("a.test", 80, addrs, 3));
     assert_int_equal(upstream_count(pool), 1);
+}
+
+/* Nor does one with another mark, or on another interface. */
+static void test_ways(void **state)
+{
+    static const struct dial_way ways[] = {{0}, {.mark = 1}, {.mark = 2}, {.interface = "eth0"}, {.mark = 1, .interface = "eth0"}};
+
+    UNUSED(state);
+    for (unsigned i = 0; i < 4; i++) {
+        way = ways[i];
+        give(i, "a.test", 80, &addrs[0]);
+    }
+    for (unsigned i = ARRAY_LEN(ways); i-- > 0;) {
+        sources = (struct source_set){.way = ways[i]};
+        if (i < 4)
+            expect(i, "a.test", 80, addrs, 3);
+        assert_null(take("a.test", 80, addrs, 3));
+    }
+    assert_int_equal(upstream_count(pool), 0);
 }
 
 static void test_bound_of_a_key(void **state)
@@ -436,6 +457,7 @@ int main(void)
         TEST(test_the_address),
         TEST(test_max_idle),
         TEST(test_sources),
+        TEST(test_ways),
         TEST(test_bound_of_a_key),
         TEST(test_bound_of_all),
         TEST(test_what_arrives_closes),
