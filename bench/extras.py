@@ -150,7 +150,8 @@ def more_cells(found, goal, unit="us", beside=""):
     ratio = statistics.median(on / off for off, on in found)
     off, on = (statistics.median(side) for side in zip(*found))
     figure = f"{(ratio - 1) * 100:+.1f} % ({off:.3g} {unit}, and {on:.3g} {unit}{beside})"
-    return figure, f"+{(goal - 1) * 100:.0f} %: {yes(ratio <= goal * TOLERANCE)}"
+    # Pairs are exact to a hundredth, and the goal is a difference.
+    return figure, f"+{(goal - 1) * 100:.0f} %: {yes(ratio <= goal + 0.01)}"
 
 
 def fwd32(bench, port, *more):
