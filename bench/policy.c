@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* policy: what a decision costs, alone: CPU nanoseconds for a thousand ranges (U7: a microsecond at
  * most), for a million ranges and for a million names, with the time and memory of building them; for whole walks over rules: ten and fifty of the usual
- * kind, a thousand of one host each, and lists of a million names and ten thousand ranges among them; for the guard and for expressions.
+ * kind, a thousand of one host, range or user each, and lists of a million names and ten thousand ranges among them; for the guard and for expressions.
  * usage: bench-policy [RANGES [NAMES]]   (not with sanitizers: they hide what memory is in use)
  * Prints a line a measurement: key=value ... The best of some rounds counts, for the machine may do
  * other things. */
@@ -249,6 +249,11 @@ struct rule_set {
     struct rule rules[RULES_MAX];
     struct matcher where[RULES_MAX], with[RULES_MAX];
     struct matcher_ports usual[2];
+    struct rules_index *index;
+    double index_ms;
+    size_t index_bytes;
+    struct slice users[RULES_MAX];
+    char user_names[RULES_MAX][16];
 };
 
 static void add_rule(struct rule_set *s, enum rule_kind kind)
@@ -284,10 +289,25 @@ static struct rule_set *new_rules(void)
     return s;
 }
 
+static void index_rules(struct rule_set *s)
+{
+    struct rules_index *index;
+    size_t before = in_use();
+    uint64_t began = now_ns();
+
+    must(rules_index_new(s->rules, s->p.n_rules, &index), "rules_index_new");
+    s->index_ms = (double)(now_ns() - began) / 1e6;
+    s->index_bytes = in_use() - before;
+    s->index = index;
+    s->p.index = index;
+}
+
 static void free_rules(struct rule_set *s)
 {
+    rules_index_free(s->index);
     for (unsigned i = 0; i < s->p.n_rules; i++) {
         s->where[i].ports = NULL;
+        s->with[i].users = NULL;
         matcher_done(&s->where[i]);
         matcher_done(&s->with[i]);
     }
@@ -310,7 +330,7 @@ static void add_lists(struct rule_set *s, unsigned n, unsigned hosts_each)
 
 static double judge_often(const struct policy *p, const char *host, const char *to, enum verdict_kind want)
 {
-    struct match_facts f = {.method = SLICE("CONNECT"), .port = 443, .scheme = MATCH_CONNECT, .opaque = true, .minute = MATCH_NO_MINUTE,
+    struct match_facts f = {.user = SLICE("nobody"), .method = SLICE("CONNECT"), .port = 443, .scheme = MATCH_CONNECT, .opaque = true, .minute = MATCH_NO_MINUTE,
                             .pending = MATCH_PENDING_ADDRESS};
     double best = 1e9;
     struct addr a;
@@ -346,12 +366,44 @@ static void bench_rules(unsigned n, unsigned hosts_each)
     add_lists(s, n, hosts_each);
     add_rule(s, RULE_ALLOW);
     add_name(&s->where[n], ".last.example");
+    index_rules(s);
     first = judge_often(&s->p, "host0.list0.example", "9.9.9.9", VERDICT_ALLOW);
     last = judge_often(&s->p, "www.last.example", "9.9.9.9", VERDICT_ALLOW);
     none = judge_often(&s->p, "www.nowhere.example", "9.9.9.9", VERDICT_DENY);
-    printf("rules=%u hosts_each=%u ns_first=%.0f ns_last=%.0f ns_none=%.0f ns_per_rule=%.1f\n", n + 1, hosts_each, first, last, none,
-           (last - first) / n);
+    printf("rules=%u hosts_each=%u ns_first=%.0f ns_last=%.0f ns_none=%.0f ns_per_rule=%.1f index_ms=%.2f index_bytes=%zu\n", n + 1, hosts_each, first, last,
+           none, (last - first) / n, s->index_ms, s->index_bytes);
     free_rules(s);
+}
+
+/* A range each; a user each, who may go anywhere. */
+static void bench_others(unsigned n)
+{
+    struct rule_set *ranges = new_rules(), *users = new_rules();
+    struct addr_range range;
+    char text[HOST_ROOM];
+    double literal, user;
+
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(text, sizeof(text), "20.%u.%u.0/24", i / 256, i % 256);
+        must(addr_range_parse(slice_str(text), &range), text);
+        add_rule(ranges, RULE_ALLOW);
+        must(ranges_build(&range, 1, &ranges->where[i].host_ranges), text);
+        add_rule(users, RULE_ALLOW);
+        users->where[i].any_host = true;
+        snprintf(users->user_names[i], sizeof(users->user_names[i]), "user%u", i);
+        users->users[i] = slice_str(users->user_names[i]);
+        users->with[i].users = &users->users[i];
+        users->with[i].n_users = 1;
+        users->rules[i].with = &users->with[i];
+    }
+    index_rules(ranges);
+    index_rules(users);
+    snprintf(text, sizeof(text), "20.%u.%u.9", (n - 1) / 256, (n - 1) % 256);
+    literal = judge_often(&ranges->p, text, text, VERDICT_ALLOW);
+    user = judge_often(&users->p, "www.nowhere.example", "9.9.9.9", VERDICT_DENY);
+    printf("rules=%u a_range_each_ns_last=%.0f a_user_each_ns_none=%.0f\n", n, literal, user);
+    free_rules(ranges);
+    free_rules(users);
 }
 
 /* A deny of very many names, one of very many ranges, fifty of the usual kind, and the allow: each decision looks at all. */
@@ -379,9 +431,11 @@ static void bench_lists(size_t names, size_t n_ranges)
     }
     add_rule(s, RULE_ALLOW);
     s->where[52].any_host = true;
+    index_rules(s);
     last = judge_often(&s->p, "www.last.example", "129.9.9.9", VERDICT_ALLOW);
     literal = judge_often(&s->p, "129.9.9.9", "129.9.9.9", VERDICT_ALLOW);
-    printf("rules=53 names=%zu ranges=%zu ns_name=%.0f ns_literal=%.0f\n", names, n_ranges, last, literal);
+    printf("rules=53 names=%zu ranges=%zu ns_name=%.0f ns_literal=%.0f index_ms=%.2f index_bytes=%zu\n", names, n_ranges, last, literal, s->index_ms,
+           s->index_bytes);
     mem_free(v);
     free_rules(s);
 }
@@ -458,6 +512,7 @@ int main(int argc, char **argv)
     bench_rules(49, 50);
     bench_rules(1000, 1);
     bench_rules(1000, 20);
+    bench_others(1000);
     bench_lists(count_of(argc, argv, 2), 10000);
     bench_guard();
     bench_regex();

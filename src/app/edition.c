@@ -90,6 +90,7 @@ static void set_rules(struct edition *e, const struct listeners_plan *p)
     policy->has_rules = c->has_rules;
     policy->rules = c->rules;
     policy->n_rules = c->n_rules;
+    policy->index = e->index;
     policy->place = c->rules_place;
     policy->report = c->report;
     policy->say = c->say;
@@ -134,6 +135,10 @@ struct edition *edition_new(struct conf *c, const struct listeners_plan *p, unsi
     }
     e->conf = c;
     list_init(&e->link);
+    if (rules_index_new(c->rules, c->n_rules, &e->index) < 0) {
+        edition_free(e);
+        return NULL;
+    }
     e->clients[POLICY_CLIENTS_ALL] = clients_of(&c->clients);
     e->clients[POLICY_CLIENTS_GONE] = clients_gone(&c->clients);
     e->policy = (struct policy){.own = e->own, .local = e->local, .admin = e->admin, .clients = e->clients, .n_clients = POLICY_CLIENTS_OWN};
@@ -221,6 +226,7 @@ void edition_free(struct edition *e)
     list_del(&e->link);
     if (e->programs)
         programs_release(e->programs, e->conf);
+    rules_index_free(e->index);
     conf_free(e->conf);
     mem_free(e);
 }

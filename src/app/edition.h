@@ -16,6 +16,7 @@ enum { EDITION_LOCAL_MAX = 256 };
 struct edition {
     struct snapshot snap;
     struct policy policy;
+    struct rules_index *index; /* of the policy's rules; NULL: they need none */
     struct conf *conf; /* owned */
     struct programs *programs; /* that run for it; NULL: none do yet */
     struct policy_clients clients[LISTENERS_MAX + POLICY_CLIENTS_OWN];

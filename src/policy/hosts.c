@@ -120,31 +120,59 @@ static bool one_label_more(struct slice host, size_t at, size_t *ret_at)
     return true;
 }
 
+void hosts_suffix_init(struct hosts_suffix *s, struct slice host)
+{
+    s->host = host;
+    s->at = host.n + 1;
+    s->i = 0;
+}
+
+/* What the key has no room for is hashed each time. */
+bool hosts_suffix_next(struct hosts_suffix *s, struct hosts_key *key)
+{
+    unsigned i = s->i++;
+
+    if (i < key->n) {
+        s->at = key->at[i];
+        s->name = slice_skip(s->host, s->at);
+        s->tag = key->tags[i];
+        return true;
+    }
+    if (!one_label_more(s->host, s->at, &s->at))
+        return false;
+    s->name = slice_skip(s->host, s->at);
+    s->tag = s->at == 0 && key->whole ? key->tag : tag_of(s->name);
+    if (s->at == 0) {
+        key->tag = s->tag;
+        key->whole = true;
+    }
+    if (i < HOSTS_KEY_LABELS) {
+        key->tags[i] = s->tag;
+        key->at[i] = (uint8_t)s->at;
+        key->n++;
+    }
+    return true;
+}
+
+uint32_t hosts_key_whole(struct hosts_key *key, struct slice host)
+{
+    if (!key->whole) {
+        key->tag = tag_of(host);
+        key->whole = true;
+    }
+    return key->tag;
+}
+
 /* From the last label on, as many labels as some suffix has: a name of 127 labels costs no more
- * than another. What the key has no room for is hashed each time. */
+ * than another. */
 static bool has_suffix(const struct hosts *h, struct slice host, struct hosts_key *key)
 {
-    size_t at = host.n + 1;
+    struct hosts_suffix suffix;
 
-    for (unsigned i = 0; i < h->deepest; i++) {
-        struct slice suffix;
-        uint32_t tag;
-
-        if (i < key->n) {
-            at = key->at[i];
-        } else if (!one_label_more(host, at, &at)) {
-            return false;
-        }
-        suffix = slice_skip(host, at);
-        tag = i < key->n ? key->tags[i] : tag_of(suffix);
-        if (i == key->n && i < HOSTS_KEY_LABELS) {
-            key->tags[i] = tag;
-            key->at[i] = (uint8_t)at;
-            key->n++;
-        }
-        if (has(h, &h->suffixes, suffix, tag))
+    hosts_suffix_init(&suffix, host);
+    for (unsigned i = 0; i < h->deepest && hosts_suffix_next(&suffix, key); i++)
+        if (has(h, &h->suffixes, suffix.name, suffix.tag))
             return true;
-    }
     return false;
 }
 
@@ -154,11 +182,7 @@ bool hosts_has_key(const struct hosts *h, struct slice host, struct hosts_key *k
         return false;
     if (h->n <= FEW)
         return is_among_few(h, host);
-    if (h->names.n && !key->whole) {
-        key->tag = tag_of(host);
-        key->whole = true;
-    }
-    if (h->names.n && has(h, &h->names, host, key->tag))
+    if (h->names.n && has(h, &h->names, host, hosts_key_whole(key, host)))
         return true;
     return has_suffix(h, host, key);
 }

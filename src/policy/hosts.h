@@ -35,6 +35,17 @@ struct hosts_key {
     uint32_t tag;
 };
 bool hosts_has_key(const struct hosts *h, struct slice host, struct hosts_key *key);
+/* The host's own hash (hash_bytes, the lower half). */
+uint32_t hosts_key_whole(struct hosts_key *key, struct slice host);
+/* The ends of a host at its labels, from the last label to the whole. next: the next one with its hash; false: that was all. host: 1..254 bytes. */
+struct hosts_suffix {
+    struct slice host, name;
+    size_t at;
+    unsigned i;
+    uint32_t tag;
+};
+void hosts_suffix_init(struct hosts_suffix *s, struct slice host);
+bool hosts_suffix_next(struct hosts_suffix *s, struct hosts_key *key);
 
 /* Different entries: `name` and `.name` are two. */
 size_t hosts_count(const struct hosts *h);

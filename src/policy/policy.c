@@ -91,6 +91,7 @@ struct walk {
     const struct policy *policy;
     const struct match_facts *facts;
     const struct policy_trace *trace;
+    struct rules_walk *rules;    /* which are asked */
     const struct rule *would;    /* the first rule in report mode that matched */
     unsigned waits_at;           /* the first one in report mode whose fact is missing, n_rules: none */
     bool would_is_first;         /* `would` stands before it */
@@ -115,11 +116,14 @@ static void meet_report(struct walk *w, const struct rule *r, enum match_answer 
 }
 
 /* Whether a walk from here on refuses for certain: no name is resolved, and nobody is asked who he is, only to learn which of two rules refuses. */
-static bool refuses(const struct policy *p, const struct match_facts *f, unsigned from)
+static bool refuses(const struct walk *w, unsigned from)
 {
-    for (unsigned i = from; i < p->n_rules; i++) {
+    const struct policy *p = w->policy;
+    struct rules_walk rest = *w->rules;
+
+    for (unsigned i = rules_walk_next(&rest, from); i < p->n_rules; i = rules_walk_next(&rest, i + 1)) {
         const struct rule *r = &p->rules[i];
-        enum match_answer a = r->report ? MATCH_NO : rule_ask(r, f, NULL);
+        enum match_answer a = r->report ? MATCH_NO : rule_ask(r, w->facts, NULL);
 
         if (a == MATCH_YES || (a != MATCH_NO && r->kind == RULE_ALLOW))
             return r->kind == RULE_DENY;
@@ -132,7 +136,7 @@ static bool goes_on(struct walk *w, const struct rule *r, unsigned i)
 {
     if (r->kind == RULE_ALLOW)
         return false;
-    w->refused = w->refused || refuses(w->policy, w->facts, i + 1);
+    w->refused = w->refused || refuses(w, i + 1);
     return w->refused;
 }
 
@@ -140,7 +144,7 @@ static struct verdict walk_rules(struct walk *w, unsigned from)
 {
     const struct policy *p = w->policy;
 
-    for (unsigned i = from; i < p->n_rules; i++) {
+    for (unsigned i = rules_walk_next(w->rules, from); i < p->n_rules; i = rules_walk_next(w->rules, i + 1)) {
         const struct rule *r = &p->rules[i];
         enum match_word word = WORD_NONE;
         enum match_answer a = rule_ask(r, w->facts, w->trace ? &word : NULL);
@@ -179,7 +183,8 @@ struct verdict policy_judge(const struct policy *p, const struct match_facts *f,
 {
     struct hosts_key key = {.n = 0};
     struct match_facts facts = *f;
-    struct walk w = {.policy = p, .facts = &facts, .trace = t, .would = before ? before->would : NULL, .would_is_first = true,
+    struct rules_walk rules;
+    struct walk w = {.policy = p, .facts = &facts, .trace = t, .rules = &rules, .would = before ? before->would : NULL, .would_is_first = true,
                      .waits_at = p->n_rules};
     struct verdict v;
 
@@ -187,6 +192,8 @@ struct verdict policy_judge(const struct policy *p, const struct match_facts *f,
         return judge_ports(p, f, t);
     if (!facts.key)
         facts.key = &key;
+    /* Who explains is told of every rule. */
+    rules_walk_init(&rules, t ? NULL : p->index, p->n_rules, &facts);
     v = walk_rules(&w, from);
     add_reports(&w, &v);
     return v;

@@ -11,6 +11,7 @@
 #include "io/addr.h" /* addresses are values; the one header of io that policy may use */
 #include "policy/guard.h"
 #include "policy/rules.h"
+#include "policy/rules_index.h"
 #include "policy/verdict.h"
 
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct policy {
     bool has_rules; /* the key was given, be it empty */
     const struct rule *rules;
     unsigned n_rules;
+    const struct rules_index *index; /* of these rules; NULL: each is asked. A trace never goes by it */
     bool report;       /* `policy: report` */
     const char *say;   /* of the final refusal; NULL: none */
     const char *place; /* of `rules`: where the final refusal comes from; NULL */

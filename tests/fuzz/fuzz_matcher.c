@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_matcher: rules, and a request as the last line (support/policy_text.h); what cannot be read is left out. Whatever the rules are: what is final
  * stays final when the missing facts come, an allow stays the same rule's, a walk that goes on comes to what a new one would, nothing waits for what is
- * known, and who explains is told what was decided. */
+ * known, and who explains is told what was decided, with an index over the rules and without. */
 #include "fuzz/fuzz.h"
 #include "support/policy_text.h"
 
@@ -18,6 +18,7 @@ static const struct later laters[] = {
 };
 
 static struct text_policy policy;
+static struct rules_index *rule_index;
 static struct text_request request;
 
 struct told {
@@ -130,10 +131,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t rules = end ? (size_t)(end - in.p) : 0;
 
     text_policy(slice_of(in.p, rules), &policy);
+    CHECK(rules_index_new(policy.rules, policy.p.n_rules, &rule_index) == 0);
+    policy.p.index = rule_index;
     text_request(slice_skip(in, end ? rules + 1 : 0), &request);
     if (request.n_to)
         request.f.to = &request.to[0];
     check(in);
+    rules_index_free(rule_index);
     text_policy_done(&policy);
     return 0;
 }

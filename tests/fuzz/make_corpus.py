@@ -424,6 +424,9 @@ MATCHERS = {
            "CONNECT a.example:3128 to=?",
     "no-rules": "ports 80,443,8000-8099\nprivate metadata\nGET http://[64:ff9b::a9fe:a9fe]:8080/",
     "nothing": "rules\nGET http://a.example/",
+    "many": "".join(f"deny n{i}.example .u{i}.example 10.{i}.0.0/16\n" for i in range(18))
+            + "allow .a.example user=bob group=qa to=1.0.0.0/8\ndeny 8.0.0.0/8 from=10.0.0.0/8\nallow any port=1-65535\n"
+            + "CONNECT www.a.example:443 user=? to=? from=10.1.2.3",
     "expression": "deny any path=~^(a+)+$\nallow any\nGET http://a.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
 }
 

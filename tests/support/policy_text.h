@@ -25,7 +25,11 @@
 
 #include <stdio.h>
 
-enum { TEXT_RULES = 24, TEXT_WHERE = 6, TEXT_VALUES = 12, TEXT_ADDRS = 4, TEXT_FIELDS = 4 };
+/* How many rules there may be; whoever needs more says so before. */
+#ifndef POLICY_TEXT_RULES
+#define POLICY_TEXT_RULES 24
+#endif
+enum { TEXT_RULES = POLICY_TEXT_RULES, TEXT_WHERE = 6, TEXT_VALUES = 12, TEXT_ADDRS = 4, TEXT_FIELDS = 4 };
 
 /* Everything that one matcher may need. */
 struct text_matcher {

@@ -65,6 +65,29 @@ GET bad.a.test              pass
 GET b.test                  final
 CONNECT b.test              final
 """),
+    "many rules, few of which are about it (U1)": ("".join(f"""
+  - deny: [n{i}.test, .under{i}.test]""" for i in range(1, 31)) + """
+  - deny: 127.8.1.5
+  - allow: .a.test
+  - deny: 127.9.0.0/16
+  - {allow: [.m.test, five.test, six.test, 127.8.0.0/16], to: 127.8.0.0/16}
+""", """
+GET n1.test                 1
+GET n7.test                 7
+CONNECT x.under30.test      30
+GET under3.test             3
+GET x.n7.test               final
+GET n31.test                final
+GET 127.8.1.5               31
+CONNECT [::ffff:127.8.1.5]  31
+CONNECT five.test           31
+GET six.test                pass
+CONNECT good.a.test         pass
+GET out.m.test              33
+GET in.m.test               pass
+GET both.m.test             pass
+GET 127.9.0.1               33
+"""),
     "an address out of a range (U1)": ("""
   - deny: 127.8.1.5
   - allow: [127.8.0.0/16, .test]

@@ -161,6 +161,30 @@ static void test_memory(void **state)
         }
 }
 
+/* ---- an index over the rules ---- */
+
+static void test_edition_with_an_index_or_none(void **state)
+{
+    char many[1024] = "listen: 127.0.0.1:3128\nrules:\n";
+
+    UNUSED(state);
+    for (unsigned i = 0, n = (unsigned)strlen(many); i < RULES_INDEX_MIN; i++)
+        n += (unsigned)snprintf(many + n, sizeof(many) - n, "  - deny: n%u.test\n", i);
+    for (memfail_start(); memfail_next();) {
+        struct conf_errors errors = {0};
+        struct edition *e = NULL;
+        struct conf *c;
+        int r = conf_parse("f", many, strlen(many), &c, &errors);
+
+        if (r == 0)
+            e = edition_of_file(c);
+        assert_int_equal(e == NULL, memfail_hit());
+        assert_true(!e || (e->index && e->policy.index == e->index));
+        edition_free(e);
+        conf_errors_done(&errors);
+    }
+}
+
 /* ---- limits ---- */
 
 static const char limits_text_of[] = "limits:\n"
@@ -312,6 +336,7 @@ static void test_denied_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_edition_with_an_index_or_none),
         cmocka_unit_test(test_pages),  cmocka_unit_test(test_json),   cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_limits), cmocka_unit_test(test_denied), cmocka_unit_test(test_denied_without_memory), cmocka_unit_test(test_refused_questions),
     };

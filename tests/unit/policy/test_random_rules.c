@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Random rules and requests: what was compiled says what a naive reading of the same text says. The naive one is slow, knows every fact, has two
  * answers only, and shares nothing with the program but the text. Facts that are still missing are tested against it, too: whatever they turn out to
- * be, it has to come to the same end. */
+ * be, it has to come to the same end. Some policies are long enough for an index over their rules. */
 #include "build_config.h"
+#define POLICY_TEXT_RULES 40
 #include "support/policy_text.h"
 
 #include "random.h"
@@ -18,7 +19,7 @@
 
 #include <cmocka.h>
 
-enum { POLICIES = 4000, REQUESTS = 5, LATER = 4, RULES = 7, ITEM = 64, ITEMS = 8, MAPS = 2, LINE = 2048 };
+enum { POLICIES = 4000, REQUESTS = 5, LATER = 4, RULES = 7, LONG_RULES = POLICY_TEXT_RULES, ITEM = 64, ITEMS = 8, MAPS = 2, LINE = 16384 };
 
 static uint64_t seed;
 
@@ -43,7 +44,7 @@ struct naive_rule {
 };
 
 struct naive_policy {
-    struct naive_rule rules[RULES];
+    struct naive_rule rules[LONG_RULES];
     unsigned n;
     bool report;
 };
@@ -51,6 +52,8 @@ struct naive_policy {
 static const char *const hosts[] = {"a.example", "www.a.example", ".a.example", "b.example",      ".b.example",     ".example",
                                     "any",       "any",           "10.0.0.0/8", "10.1.2.3",       "192.168.0.0/16", "2001:db8::/32",
                                     "0.0.0.0/0", "c.example",     "example",    "::ffff:10.1.2.3"};
+/* of no request: long lists of rules are mostly about something else */
+static const char *const others[] = {"d.example", ".e.test", "www.f.test", ".x.y.c.example", "172.16.0.0/12", "2001:db9::/32", "b.test", ".a.test"};
 static const char *const words[] = {
     "port=22,8000-9000", "port=443", "port=80", "method=GET", "method=POST,CONNECT", "scheme=http", "scheme=connect,https", "path=/v1/",
     "path=/v1/,/v2/x", "path=~^/v[12]/", "path=~x$", "header=x-team:blue", "header=x-team", "header=cookie:1", "user=bob", "user=any",
@@ -95,6 +98,19 @@ static void random_rule(struct naive_rule *r)
     random_matcher(&r->with, 0, below(3));
     if (!r->hosts.n && !r->n_maps)
         add_item(r->hosts.items, &r->hosts.n, "any");
+}
+
+/* Long enough for an index, and few of them match. */
+static void random_long_policy(struct naive_policy *p)
+{
+    p->n = RULES_INDEX_MIN + below(LONG_RULES - RULES_INDEX_MIN + 1);
+    for (unsigned i = 0; i < p->n; i++) {
+        random_rule(&p->rules[i]);
+        if (below(8) == 0)
+            continue;
+        p->rules[i].hosts.n = p->rules[i].n_maps = 0;
+        add_item(p->rules[i].hosts.items, &p->rules[i].hosts.n, PICK(others));
+    }
 }
 
 static size_t put_matcher(char *out, size_t n, const struct naive_matcher *m)
@@ -494,10 +510,11 @@ static struct naive_end naive_judge(const struct naive_policy *p, const struct n
 /* ---- the comparison ---- */
 
 static struct text_policy policy;
+static struct rules_index *rule_index;
 static char rules_text[LINE], request_text[LINE], later_text[LINE];
 
 struct counts {
-    unsigned allow, deny, needs, would, early, differ;
+    unsigned allow, deny, needs, would, early, differ, with_index, late;
 };
 
 static unsigned number_of(const struct rule *r)
@@ -585,6 +602,7 @@ static void check_request(const struct naive_policy *p, struct counts *c)
     c->deny += v.kind == VERDICT_DENY;
     c->needs += v.kind == VERDICT_NEEDS;
     c->would += v.would != NULL;
+    c->late += number_of(v.by) > RULES_INDEX_HEAD;
     c->early += v.kind != VERDICT_NEEDS && (r.user_later || r.to_later || r.sni_later);
     if (v.kind == VERDICT_NEEDS)
         check_needs(&r, &v);
@@ -598,21 +616,30 @@ static void test_as_it_reads(void **state)
 
     UNUSED(state);
     for (unsigned i = 0; i < POLICIES; i++) {
-        struct naive_policy p = {.n = below(RULES + 1), .report = below(6) == 0};
+        static struct naive_policy p;
 
+        p.n = below(RULES + 1);
+        p.report = below(6) == 0;
         for (unsigned k = 0; k < p.n; k++)
             random_rule(&p.rules[k]);
+        if (below(5) == 0)
+            random_long_policy(&p);
         put_policy(rules_text, &p);
         text_policy(slice_str(rules_text), &policy);
         if (policy.errors)
             fail_msg("not written correctly: %s", rules_text);
+        assert_int_equal(rules_index_new(policy.rules, policy.p.n_rules, &rule_index), 0);
+        policy.p.index = rule_index;
+        c.with_index += rule_index != NULL;
         for (unsigned k = 0; k < REQUESTS; k++)
             check_request(&p, &c);
+        rules_index_free(rule_index);
         text_policy_done(&policy);
     }
-    print_message("%u allow, %u deny, %u needs; %u final with facts missing, %u with a rule in report mode, %u refused by another rule later\n", c.allow,
-                  c.deny, c.needs, c.early, c.would, c.differ);
+    print_message("%u allow, %u deny, %u needs; %u final with facts missing, %u with a rule in report mode, %u refused by another rule later; %u decided late\n", c.allow,
+                  c.deny, c.needs, c.early, c.would, c.differ, c.late);
     assert_true(c.allow > 1000 && c.deny > 1000 && c.needs > 500 && c.would > 500 && c.early > 1000);
+    assert_true(c.with_index > 500 && c.late > 500);
 }
 
 int main(void)
