@@ -123,6 +123,13 @@ static void find_local(struct edition *e)
     freeifaddrs(all);
 }
 
+static void set_steady(struct snapshot *s)
+{
+    s->steady = policy_is_steady(s->policy);
+    for (unsigned i = 0; i < s->n_limits && s->steady; i++)
+        s->steady = limit_is_steady(&s->limits[i]);
+}
+
 /* ---- life ---- */
 
 struct edition *edition_new(struct conf *c, const struct listeners_plan *p, unsigned generation)
@@ -156,6 +163,7 @@ struct edition *edition_new(struct conf *c, const struct listeners_plan *p, unsi
         add_listener(e, &p->v[i]);
     set_rules(e, p);
     find_local(e);
+    set_steady(&e->snap);
     return e;
 }
 

@@ -67,11 +67,24 @@ uint64_t hash_bytes(const void *p, size_t n)
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
+/* The multilinear family: for each word of the input, the first one being its length, 128 random bits a lane. */
+enum { TAG_LANES = 2, TAG_WORDS = 2 + HASH_TAG_MAX / 8 };
+#define FIXED(i) UINT64_C(0x9e3779b97f4a7c15) * (2 * (i) + 1)
+#define FIXED4(i) FIXED(i), FIXED(i + 1), FIXED(i + 2), FIXED(i + 3)
+#define FIXED17(i) FIXED4(i), FIXED4(i + 4), FIXED4(i + 8), FIXED4(i + 12), FIXED(i + 16)
+static uint64_t tag_key[TAG_LANES * TAG_WORDS * 2] = {FIXED17(0),  FIXED17(17), FIXED17(34),  FIXED17(51),
+                                                      FIXED17(68), FIXED17(85), FIXED17(102), FIXED17(119)};
+
 void hash_seed(void)
 {
+    enum { AT_ONCE = 136 }; /* bytes: less than a signal could cut short */
+
     /* Start-up: rather no proxy than one whose tables can be aimed at. */
     CHECK(getrandom(key, sizeof(key), 0) == (ssize_t)sizeof(key));
     CHECK(getrandom(wide_key, sizeof(wide_key), 0) == (ssize_t)sizeof(wide_key));
+    _Static_assert(sizeof(tag_key) % AT_ONCE == 0, "whole parts");
+    for (size_t i = 0; i < sizeof(tag_key); i += AT_ONCE)
+        CHECK(getrandom((char *)tag_key + i, AT_ONCE, 0) == AT_ONCE);
 }
 
 /* ---- 128 bits ---- */
@@ -149,4 +162,54 @@ void hash_wide_done(struct hash_wide *h, unsigned char ret_hash[HASH_WIDE_LEN])
     parts[1] = htole64(wide_end(h, &h->v[1], 0xdd));
     memcpy(ret_hash, parts, sizeof(parts));
     explicit_bzero(h, sizeof(*h));
+}
+
+/* ---- tags ---- */
+
+__extension__ typedef unsigned __int128 wide;
+
+struct tag {
+    const uint64_t *key; /* of the next word */
+    wide a, b;           /* modulo 2^128; their upper halves count */
+};
+
+static inline void tag_word(struct tag *t, uint64_t m)
+{
+    const uint64_t *k = t->key;
+
+    t->a += (wide)k[0] * m + ((wide)(k[1] * m) << 64);
+    t->b += (wide)k[2] * m + ((wide)(k[3] * m) << 64);
+    t->key += 2 * TAG_LANES;
+}
+
+/* Those that do not fill a word, behind whole ones or alone. */
+static inline uint64_t tag_rest(const unsigned char *in, size_t left, bool alone)
+{
+    uint64_t m = 0;
+
+    if (left && alone)
+        memcpy(&m, in, left);
+    else if (left)
+        memcpy(&m, in + left - sizeof(m), sizeof(m));
+    return alone || !left ? le64toh(m) : le64toh(m) >> (64 - 8 * left);
+}
+
+struct hash_tag hash_tag(const void *p, size_t n)
+{
+    const unsigned char *in = p;
+    const uint64_t *k = tag_key;
+    struct tag t = {.key = k + 2 * TAG_LANES, .a = (wide)k[1] << 64 | k[0], .b = (wide)k[3] << 64 | k[2]};
+    size_t left = n;
+    uint64_t m;
+
+    CHECK(n <= HASH_TAG_MAX);
+    /* Inputs that differ in nothing but zeros behind them differ in length. */
+    tag_word(&t, n);
+    for (; left >= sizeof(m); left -= sizeof(m), in += sizeof(m)) {
+        memcpy(&m, in, sizeof(m));
+        tag_word(&t, le64toh(m));
+    }
+    if (left)
+        tag_word(&t, tag_rest(in, left, n < sizeof(m)));
+    return (struct hash_tag){{(uint64_t)(t.a >> 64), (uint64_t)(t.b >> 64)}};
 }

@@ -68,9 +68,19 @@ static inline size_t put(char *p, uint64_t v, unsigned base)
     return sizeof(digits) - at;
 }
 
+/* Of all numbers in heads most are short: lengths, ports, parts of addresses. */
 size_t num_put_dec(char *p, uint64_t v)
 {
-    return put(p, v, 10);
+    uint32_t left = (uint32_t)v;
+    size_t n = 1;
+
+    if (v > 99999)
+        return put(p, v, 10);
+    for (uint32_t over = 10; left >= over; over *= 10)
+        n++;
+    for (size_t i = n; i > 0; left /= 10)
+        p[--i] = (char)('0' + left % 10);
+    return n;
 }
 
 size_t num_put_hex(char *p, uint64_t v)

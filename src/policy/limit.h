@@ -28,5 +28,7 @@ struct limit {
 
 /* Whether it is about this. NEEDS_*: not known yet. */
 enum match_answer limit_ask(const struct limit *l, const struct match_facts *f);
+/* Likewise policy_is_steady. */
+bool limit_is_steady(const struct limit *l);
 
 #endif

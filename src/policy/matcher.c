@@ -408,6 +408,15 @@ bool matcher_waits_for_sni(const struct matcher *m)
     return waits;
 }
 
+bool matcher_looks_inside(const struct matcher *m)
+{
+    bool looks = m->n_paths || m->n_fields;
+
+    for (unsigned i = 0; i < m->n_except && !looks; i++)
+        looks = matcher_looks_inside(&m->except[i]);
+    return looks;
+}
+
 static void free_texts(struct matcher_text *v, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)

@@ -117,6 +117,8 @@ static inline bool matcher_holds(const struct matcher *m, const struct match_fac
 bool matcher_opens(const struct matcher *m, const struct match_facts *f);
 /* It, or an exception, may wait for the name in a ClientHello. */
 bool matcher_waits_for_sni(const struct matcher *m);
+/* It, or an exception, looks at what differs between requests for one host: path or fields. */
+bool matcher_looks_inside(const struct matcher *m);
 /* Frees sets and arrays (mem_*); a zeroed one is fine. */
 void matcher_done(struct matcher *m);
 

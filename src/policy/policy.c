@@ -356,3 +356,17 @@ bool policy_asks_sni(const struct policy *p)
     }
     return false;
 }
+
+bool policy_is_steady(const struct policy *p)
+{
+    for (unsigned i = 0; i < p->n_rules; i++) {
+        const struct rule *r = &p->rules[i];
+
+        if (r->with && matcher_looks_inside(r->with))
+            return false;
+        for (unsigned j = 0; j < r->n_where; j++)
+            if (matcher_looks_inside(&r->where[j]))
+                return false;
+    }
+    return true;
+}

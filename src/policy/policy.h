@@ -82,5 +82,7 @@ const struct rule *policy_nearest(const struct policy *p, const struct match_fac
 enum rule_sni policy_sni(const struct policy *p, const struct verdict *v);
 /* Whether the judgement may ask about the name in the ClientHello. */
 bool policy_asks_sni(const struct policy *p);
+/* Whether the judgement is the same for all requests with the same host, port, scheme, method, minute, address and user of one client at one listener. */
+bool policy_is_steady(const struct policy *p);
 
 #endif

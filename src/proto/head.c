@@ -158,9 +158,13 @@ static void remove_from(struct hdrs *h, enum hdr id, uint32_t from)
     h->n = kept;
 }
 
+/* Mostly there is none. */
 void hdrs_remove(struct hdrs *h, enum hdr id)
 {
-    remove_from(h, id, 0);
+    uint32_t at = 0;
+
+    if (hdrs_next(h, id, &at))
+        remove_from(h, id, at);
 }
 
 int hdrs_set(struct hdrs *h, struct arena *a, enum hdr id, struct slice value)

@@ -106,6 +106,13 @@ static void tell_all(struct charger *c)
 
 /* ---- life ---- */
 
+static void begin(struct charge *c)
+{
+    c->over = END_NONE;
+    c->over_title = NULL;
+    c->upload.moved = c->download.moved = 0;
+}
+
 struct charge *charge_new(struct charger *charger, struct task *task)
 {
     struct charge *c = charger->n_spare ? charger->spare[--charger->n_spare] : mem_alloc(sizeof(*c));
@@ -117,11 +124,9 @@ struct charge *charge_new(struct charger *charger, struct task *task)
     c->pins = c->first;
     c->n = 0;
     c->cap = CHARGE_FIRST;
-    c->over = END_NONE;
-    c->over_title = NULL;
     c->upload.most = c->download.most = UINT64_MAX;
-    c->upload.moved = c->download.moved = 0;
     c->upload.title[0] = c->download.title[0] = '\0';
+    begin(c);
     list_init(&c->link);
     shape_gate_init(&c->up, task);
     shape_gate_init(&c->down, task);
@@ -149,6 +154,25 @@ void charge_free(struct charge **cp)
         c->charger->spare[c->charger->n_spare++] = c;
     else
         mem_free(c);
+}
+
+void charge_rest(struct charge *c)
+{
+    shape_gate_rest(&c->charger->shape, &c->up);
+    shape_gate_rest(&c->charger->shape, &c->down);
+    list_del(&c->link);
+    begin(c);
+}
+
+void charge_resume(struct charge *c, struct task *task)
+{
+    bool counts = false;
+
+    c->up.task = c->down.task = task;
+    for (unsigned i = 0; i < c->n; i++)
+        counts |= c->pins[i].quota != 0;
+    if (counts)
+        list_push(&c->charger->quotas, &c->link);
 }
 
 void charge_title(const struct limit *l, char out[CHARGE_TITLE])

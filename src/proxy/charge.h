@@ -70,6 +70,10 @@ struct charge *charge_new(struct charger *c, struct task *task) MUST_USE; /* NUL
 /* Ends everything that it holds. *c becomes NULL; NULL is fine. */
 void charge_free(struct charge **c);
 
+/* Between two requests of one connection that the same limits are about it rests: it holds its buckets, and nothing of theirs. Then it goes on with another task. */
+void charge_rest(struct charge *c);
+void charge_resume(struct charge *c, struct task *task);
+
 /* The limit holds for it, with this bucket, which it takes (*b becomes NULL, also on failure). tunnel: it has been counted as one there.
  * ERR_NOMEM, ERR_LIMIT. */
 int charge_add(struct charge *c, const struct limit *l, struct charge_bucket **b, bool tunnel) MUST_USE;

@@ -5,10 +5,13 @@
 #include "proxy/limits_ask.h"
 
 #include "base/err.h"
+#include "proxy/kept.h"
 #include "proxy/limits_key.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
+
+#include <string.h>
 
 /* ---- whose bucket ---- */
 
@@ -47,7 +50,12 @@ static int no_memory(struct xchg *x)
     return xchg_fail(x, END_NO_MEMORY, NULL);
 }
 
-static int charge_one(struct xchg *x, const struct limit *l, const struct match_facts *f)
+static int refuse_requests(struct xchg *x, const struct limit *l, const struct match_facts *f, uint64_t wait_us)
+{
+    return refuse(x, l, f, END_LIMIT_REQUESTS, (wait_us + 999999) / 1000000);
+}
+
+static int charge_one(struct xchg *x, const struct limit *l, const struct match_facts *f, enum limits_when when)
 {
     struct limits_asker asker = asker_of(x);
     struct limits_keys k = {.n = 0};
@@ -61,11 +69,12 @@ static int charge_one(struct xchg *x, const struct limit *l, const struct match_
         if (!b)
             return no_memory(x);
         us = charge_request(b, l->requests, l->burst, x->worker->loop.now_us);
+        kept_token(x, l, b, when);
         charge_unpin(&b);
         wait_us = us > wait_us ? us : wait_us;
     }
     if (wait_us)
-        return refuse(x, l, f, END_LIMIT_REQUESTS, (wait_us + 999999) / 1000000);
+        return refuse_requests(x, l, f, wait_us);
     return STEP_COUNT;
 }
 
@@ -129,6 +138,7 @@ static int pace_one(struct xchg *x, const struct limit *l, const struct match_fa
     struct limits_asked *a = &x->req->limits;
     bool late;
 
+    kept_spoil(x);
     if (pace_keys(x, l, f, &late) < 0) {
         limits_forget(a);
         return no_memory(x);
@@ -153,7 +163,7 @@ static int charge_requests(struct xchg *x, enum limits_when when, const struct m
         const struct limit *l = &s->limits[i];
 
         if (l->requests && l->pace == pace && limits_about(l, when, f, x->req->limits.requests, i))
-            r = pace ? pace_one(x, l, f) : charge_one(x, l, f);
+            r = pace ? pace_one(x, l, f) : charge_one(x, l, f, when);
     }
     return r;
 }
@@ -166,24 +176,23 @@ static bool is_tunnel(const struct xchg *x)
     return x->req->head->method == METHOD_CONNECT || x->req->head->protocol.n > 0;
 }
 
+static bool quota_is_used(struct xchg *x, struct charge_bucket *b, uint64_t quota, enum limit_span span)
+{
+    bool used = charge_quota_look(b, charger_span(&x->worker->charger, span), x->worker->loop.wall_ms) >= quota;
+
+    /* A reload has raised it: those who run now are told again. */
+    if (!used && atomic_load_explicit(&b->quota_told, memory_order_relaxed))
+        atomic_store_explicit(&b->quota_told, false, memory_order_relaxed);
+    return used;
+}
+
 static int hold_bucket(struct xchg *x, const struct limit *l, const struct match_facts *f, struct charge_bucket **b)
 {
-    struct charger *c = &x->worker->charger;
-    uint64_t wall_ms = x->worker->loop.wall_ms;
     bool tunnel = l->tunnels && is_tunnel(x);
 
-    if (l->quota) {
-        const struct charge_span *s = charger_span(c, l->span);
-
-        bool over = charge_quota_look(*b, s, wall_ms) >= l->quota;
-
-        /* A reload has raised it: those who run now are told again. */
-        if (!over && atomic_load_explicit(&(*b)->quota_told, memory_order_relaxed))
-            atomic_store_explicit(&(*b)->quota_told, false, memory_order_relaxed);
-        if (over && !l->slow) {
-            charge_unpin(b);
-            return refuse(x, l, f, END_QUOTA, (s->end_ms - wall_ms + 999) / 1000);
-        }
+    if (l->quota && quota_is_used(x, *b, l->quota, l->span) && !l->slow) {
+        charge_unpin(b);
+        return refuse(x, l, f, END_QUOTA, (charger_span(&x->worker->charger, l->span)->end_ms - x->worker->loop.wall_ms + 999) / 1000);
     }
     if (tunnel && !charge_tunnel(*b, l->tunnels)) {
         charge_unpin(b);
@@ -222,8 +231,12 @@ static int hold_rest(struct xchg *x, enum limits_when when, const struct match_f
     int r = STEP_COUNT;
 
     for (unsigned i = 0; i < s->n_limits && r == STEP_COUNT; i++)
-        if (limits_has_rest(&s->limits[i]) && limits_about(&s->limits[i], when, f, x->req->limits.rest, i))
+        if (limits_has_rest(&s->limits[i]) && limits_about(&s->limits[i], when, f, x->req->limits.rest, i)) {
+            /* Another address may be another matter. */
+            if (when == LIMITS_DIALLED)
+                kept_spoil(x);
             r = hold_one(x, &s->limits[i], f);
+        }
     return r;
 }
 
@@ -243,7 +256,53 @@ int limits_ask(struct xchg *x, enum limits_when when, const struct match_facts *
         r = charge_requests(x, when, f, true);
     if (r == STEP_COUNT && when != LIMITS_FIRST)
         r = hold_rest(x, when, f);
+    kept_asked(x, when);
     return r;
+}
+
+/* ---- again ---- */
+
+bool limits_may_again(struct xchg *x)
+{
+    const struct kept *k = x->req->kept;
+    const struct head *h = x->req->head;
+    const struct charge *c = k->charge;
+
+    if (!c)
+        return !k->charged;
+    if (h->body == BODY_SIZED && h->length > c->upload.most)
+        return false;
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->pins[i].quota && quota_is_used(x, c->pins[i].bucket, c->pins[i].quota, c->pins[i].span) && !c->pins[i].slow)
+            return false;
+    return true;
+}
+
+int limits_again(struct xchg *x, enum limits_when when)
+{
+    struct kept *k = x->req->kept;
+
+    for (unsigned i = 0; i < k->n_tokens; i++) {
+        const struct kept_token *t = &k->tokens[i];
+        uint64_t us = t->when == when ? charge_request(t->bucket, t->limit->requests, t->limit->burst, x->worker->loop.now_us) : 0;
+
+        if (us) {
+            struct match_facts f = xchg_facts(x);
+
+            return refuse_requests(x, t->limit, &f, us);
+        }
+    }
+    /* Should its addresses be others, it is asked as usual from here on. */
+    if (x->snap->n_limits) {
+        memcpy(x->req->limits.requests, k->asked[when].requests, sizeof(k->asked[when].requests));
+        memcpy(x->req->limits.rest, k->asked[when].rest, sizeof(k->asked[when].rest));
+    }
+    if (when == LIMITS_RULED && k->charge) {
+        x->relay.charge = k->charge;
+        k->charge = NULL;
+        charge_resume(x->relay.charge, &x->task);
+    }
+    return STEP_COUNT;
 }
 
 /* Static, for a tunnel has no arena; which limit it was stands in the record's rule. */

@@ -25,6 +25,10 @@ struct limits_asked {
 
 /* STEP_COUNT (of enum xstep, which this header cannot know): go on. Else the step to leave to, or STEP_WAIT: then this is asked again with the same arguments. */
 int limits_ask(struct xchg *x, enum limits_when when, const struct match_facts *f) MUST_USE;
+/* The same for a request that goes by what is kept of another one (kept.h): FIRST and RULED. limits_may_again: before RULED, whether nothing that it holds refuses;
+ * else it is to be asked as usual. */
+bool limits_may_again(struct xchg *x) MUST_USE;
+int limits_again(struct xchg *x, enum limits_when when) MUST_USE;
 /* The head of an answer: whether as much may be fetched as it announces. STEP_COUNT: it may. */
 int limits_answer(struct xchg *x, const struct head *h) MUST_USE;
 /* After a pump has run: a quota or cap may be the end. STEP_COUNT: it goes on. Else the step to leave to, and the record says whose limit it was. */

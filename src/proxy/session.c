@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/kept.h"
 #include "proxy/pressure.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
@@ -34,6 +35,7 @@ static void session_end(struct session *s, bool reset)
     struct worker *w = s->worker;
 
     CHECK(!s->xchg && s->state != SESSION_DEAD);
+    kept_free(&s->kept);
     if (w->phase != WORKER_RUN)
         stats_add(&w->stats, session_drain_counter(s, reset), 1);
     s->state = SESSION_DEAD;

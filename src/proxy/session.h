@@ -11,6 +11,7 @@
 #include "proxy/capacity.h"
 #include "proxy/snapshot.h"
 
+struct kept;
 struct worker;
 struct xchg;
 
@@ -37,10 +38,12 @@ struct session {
     struct conn *conn; /* GREET; afterwards the mux has it */
     struct mux *mux;
     struct xchg *xchg; /* the exchange that is running, if any */
+    struct kept *kept; /* of its last request, for the next; NULL: nothing is */
     struct addr client;
     unsigned listen_id; /* where it came in */
     enum listen_role role;
     struct capacity_place place; /* what it takes of `capacity` */
+    unsigned admitted; /* in which generation's `clients` its address was; 0: not asked yet */
     enum capacity_verdict refused; /* the limit that it was over when it began; OK: none, or no longer */
     uint64_t deadline_ms;    /* of the state; 0: none runs */
     uint64_t linger_until_ms;
@@ -48,6 +51,7 @@ struct session {
     struct session_identity identity; /* session_identity() */
     bool names_users; /* its listener had users when it began */
     bool was_idle; /* when draining began */
+    bool served;   /* a request has ended */
     bool cut;      /* its exchange did not end by itself */
     bool suspected; /* the sweep's: found once */
     bool idle; /* SERVE: between requests, the keep-alive deadline runs */

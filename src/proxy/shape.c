@@ -418,6 +418,20 @@ int shape_gate_add(struct shape *s, struct shape_gate *g, struct charge_bucket *
     return 0;
 }
 
+void shape_gate_rest(struct shape *s, struct shape_gate *g)
+{
+    if (g->waits)
+        gate_leave(s, g, g->ways[g->at].lane);
+    if (g->have || g->asked)
+        gate_give_back(g);
+    for (unsigned i = 0; i < g->n; i++)
+        g->ways[i].had = 0;
+    g->task = NULL;
+    g->since_us = g->window_us = g->window_used = 0;
+    g->at = 0;
+    g->first = g->slow = false;
+}
+
 void shape_gate_done(struct shape *s, struct shape_gate *g)
 {
     if (g->waits)

@@ -71,6 +71,8 @@ void shape_done(struct shape *s);
 void shape_gate_init(struct shape_gate *g, struct task *task);
 /* ERR_NOMEM; ERR_LIMIT: more lanes than there may be. The bucket stays pinned until shape_gate_done. Not while it waits. */
 int shape_gate_add(struct shape *s, struct shape_gate *g, struct charge_bucket *b, enum charge_flow flow, uint64_t rate) MUST_USE;
+/* What it has goes back, and nobody is woken for it any more; it keeps its lanes until it is given another task, and is then as new. */
+void shape_gate_rest(struct shape *s, struct shape_gate *g);
 /* Leaves all lanes; what it has goes back. */
 void shape_gate_done(struct shape *s, struct shape_gate *g);
 

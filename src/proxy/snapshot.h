@@ -41,6 +41,7 @@ struct snapshot {
     unsigned n_routes;
     const struct limit *limits;
     unsigned n_limits;
+    bool steady; /* policy_is_steady, and limit_is_steady of all limits; false is always right */
     /* On the worker's thread: it uses the snapshot no more. Others may still; or nobody does, and it may be freed already. */
     void (*released)(void *owner);
     void *owner;

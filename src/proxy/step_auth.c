@@ -5,6 +5,7 @@
  */
 #include "base/err.h"
 #include "base/secret.h"
+#include "proxy/kept.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
@@ -33,8 +34,14 @@ static enum xstep admitted(struct xchg *x)
         return STEP_POLICY;
     if (full != END_NONE)
         return xchg_fail(x, full, NULL);
+    /* Its address and its listener stay what they are. */
+    if (x->session->admitted == x->snap->generation)
+        return STEP_COUNT;
     v = policy_admit(x->snap->policy, x->listen->clients, &x->session->client, NULL);
-    return v.kind == VERDICT_DENY ? step_policy_refuse(x, &v) : STEP_COUNT;
+    if (v.kind == VERDICT_DENY)
+        return step_policy_refuse(x, &v);
+    x->session->admitted = x->snap->generation;
+    return STEP_COUNT;
 }
 
 /* ---- known ---- */
@@ -89,11 +96,10 @@ static void keep(struct xchg *x, const struct users *u, const struct users_memo_
 static void forget_credentials(struct xchg *x)
 {
     struct hdrs *h = &x->req->head->fields;
-    uint32_t i = 0;
-    const struct field *f;
 
-    for (f = hdrs_next(h, HDR_PROXY_AUTHORIZATION, &i); f; i++, f = hdrs_next(h, HDR_PROXY_AUTHORIZATION, &i))
-        secret_wipe(f->value);
+    for (uint32_t i = 0; i < h->n; i++)
+        if (h->v[i].id == HDR_PROXY_AUTHORIZATION)
+            secret_wipe(h->v[i].value);
     hdrs_remove(h, HDR_PROXY_AUTHORIZATION);
 }
 
@@ -163,23 +169,45 @@ static enum xstep verify(struct xchg *x, const struct users *u, struct slice val
     return challenge(x, "a label behind the user's name is malformed, or there are too many");
 }
 
-static enum xstep credentials(struct xchg *x, const struct users *u, struct slice value)
+static enum xstep remembered(struct xchg *x, const struct users_memo_texts *t)
+{
+    forget_credentials(x);
+    x->rec.user = t->user;
+    x->rec.groups = t->groups;
+    x->rec.labels = t->labels;
+    x->rec.granted = t->granted;
+    return STEP_POLICY;
+}
+
+/* This connection has not said so lately: perhaps another one has. */
+static enum xstep credentials_new(struct xchg *x, const struct users *u, struct slice value)
 {
     struct users_memo_key key = users_memo_key(u, x->snap->generation, value);
     struct users_memo_texts t;
+    uint64_t until_ms;
 
-    switch (users_memo_find(&x->worker->memo, &key, x->worker->loop.now_ms, &x->arena, &t)) {
+    switch (users_memo_find(&x->worker->memo, &key, x->worker->loop.now_ms, &x->arena, &t, &until_ms)) {
     case 0:
-        forget_credentials(x);
-        x->rec.user = t.user;
-        x->rec.groups = t.groups;
-        x->rec.labels = t.labels;
-        x->rec.granted = t.granted;
-        return STEP_POLICY;
+        kept_know(x, u, value, &t, until_ms);
+        return remembered(x, &t);
     case ERR_NOMEM:
         return xchg_fail(x, END_NO_MEMORY, NULL);
     default:
         return verify(x, u, value, &key);
+    }
+}
+
+static enum xstep credentials(struct xchg *x, const struct users *u, struct slice value)
+{
+    struct users_memo_texts t;
+
+    switch (kept_known(x, u, value, &t)) {
+    case 0:
+        return remembered(x, &t);
+    case ERR_NOMEM:
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    default:
+        return credentials_new(x, u, value);
     }
 }
 
@@ -223,8 +251,10 @@ static enum xstep identify(struct xchg *x)
     /* Its users went with its listener: nobody can say any more who it is. */
     if (!u && x->listen->gone && x->session->names_users)
         return xchg_fail(x, END_NOT_ADMITTED, "the listener that it came through is gone, with its users");
-    if (!u)
+    if (!u) {
+        x->req->who = KEPT_NOBODY;
         return STEP_POLICY;
+    }
     f = hdrs_next(h, HDR_PROXY_AUTHORIZATION, &i);
     if (!f)
         return nameless(x, u);

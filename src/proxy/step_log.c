@@ -58,6 +58,7 @@ enum xstep step_log(struct xchg *x)
     timer_stop(&x->timer);
     task_cancel(&x->task);
     x->session->xchg = NULL;
+    x->session->served = true;
     x->session->cut |= x->rec.end == END_DRAINED;
     stream_release(&x->client);
     xchg_end(x);

@@ -5,6 +5,7 @@
  */
 #include "policy/explain.h"
 #include "proxy/access_set.h"
+#include "proxy/kept.h"
 #include "proxy/local.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
@@ -81,6 +82,7 @@ static enum xstep judged(struct xchg *x, const struct verdict *v)
         return ask_for_user(x);
     if (v->kind == VERDICT_NEEDS && v->needs == FACT_SNI)
         return STEP_PEEK;
+    kept_first(x);
     return STEP_RESOLVE;
 }
 
@@ -101,6 +103,23 @@ static enum xstep judge_rules(struct xchg *x, const struct match_facts *f)
     return judged(x, &v);
 }
 
+/* The same question as the last time. */
+static enum xstep judge_as_before(struct xchg *x)
+{
+    const struct authority *auth = &x->req->head->auth;
+    struct match_facts f;
+    enum xstep limited;
+
+    if (auth->kind != HOST_NAME) {
+        set_host(&f, auth);
+        x->req->refused = f.literal;
+    }
+    limited = limits_again(x, LIMITS_FIRST);
+    if (limited == STEP_COUNT)
+        note(x, &x->req->kept->first);
+    return limited == STEP_COUNT ? STEP_RESOLVE : limited;
+}
+
 static enum xstep judge_request(struct xchg *x)
 {
     struct match_facts f;
@@ -114,6 +133,9 @@ static enum xstep judge_request(struct xchg *x)
     x->req->pending |= MATCH_PENDING_ADDRESS;
     if (x->req->head->method == METHOD_CONNECT && !x->req->peeked)
         x->req->pending |= MATCH_PENDING_SNI;
+    kept_begin(x);
+    if (kept_leads(x))
+        return judge_as_before(x);
     first_facts(x, &f);
     limited = limits_ask(x, LIMITS_FIRST, &f);
     return limited == STEP_COUNT ? judge_rules(x, &f) : limited;
@@ -151,14 +173,36 @@ static enum xstep sift_addresses(struct xchg *x, struct match_facts *f)
     if (!q->n_addrs)
         return step_policy_refuse(x, &q->dropped);
     note(x, &allowed);
+    kept_last(x);
     return STEP_COUNT;
+}
+
+/* The same addresses, too. */
+static enum xstep judge_addresses_as_before(struct xchg *x)
+{
+    const struct kept *k = x->req->kept;
+    struct xreq *q = x->req;
+    enum xstep next;
+
+    q->n_addrs = k->n_addrs;
+    for (unsigned i = 0; i < k->n_addrs; i++)
+        q->addrs[i] = k->addrs[i];
+    note(x, &k->last);
+    next = limits_again(x, LIMITS_RULED);
+    return next == STEP_COUNT ? STEP_ROUTE : next;
 }
 
 static enum xstep judge_addresses(struct xchg *x)
 {
-    struct match_facts f = xchg_facts(x);
+    struct match_facts f;
     enum xstep next = STEP_COUNT;
 
+    if (kept_leads(x)) {
+        if (kept_has_addrs(x) && limits_may_again(x))
+            return judge_addresses_as_before(x);
+        kept_spoil(x);
+    }
+    f = xchg_facts(x);
     /* Which of them it will be is not known yet. Who comes back from waiting for a limit has been judged: the verdict is the rule's that let an address pass, and
      * says nothing about the others any more. */
     if (!x->req->limits.pacing)
@@ -175,6 +219,7 @@ enum xstep step_policy(struct xchg *x)
 
     if (x->req->anew) {
         x->req->anew = false;
+        kept_spoil(x);
         first_facts(x, &f);
         next = judge_rules(x, &f);
         return next == STEP_RESOLVE && x->req->resolved ? judge_addresses(x) : next;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "proto/url.h"
+#include "proxy/kept.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
@@ -62,7 +63,9 @@ static enum xstep ask_limits(struct xchg *x)
 {
     struct match_facts f;
 
-    if (x->snap->n_limits == 0)
+
+    /* With one address nothing is new. */
+    if (x->snap->n_limits == 0 || (kept_leads(x) && x->req->n_addrs == 1))
         return STEP_COUNT;
     f = xchg_facts(x);
     f.to = &x->rec.peer;
@@ -79,6 +82,7 @@ enum xstep step_send(struct xchg *x)
     limited = ask_limits(x);
     if (limited != STEP_COUNT)
         return limited;
+    kept_complete(x);
     if (x->upstream->tunnel)
         return STEP_REPLY;
     if (!q->prepared && prepare(x) < 0)

@@ -54,7 +54,8 @@ static void texts_of(struct users_memo_texts *t, struct slice *ret_v[TEXTS])
     ret_v[3] = &t->granted;
 }
 
-int users_memo_find(const struct users_memo *m, const struct users_memo_key *k, uint64_t now_ms, struct arena *a, struct users_memo_texts *ret_texts)
+int users_memo_find(const struct users_memo *m, const struct users_memo_key *k, uint64_t now_ms, struct arena *a, struct users_memo_texts *ret_texts,
+                    uint64_t *ret_until_ms)
 {
     const struct users_memo_slot *s = m->slots ? &m->slots[slot_of(k)] : NULL;
     struct users_memo_texts t = {0};
@@ -74,6 +75,7 @@ int users_memo_find(const struct users_memo *m, const struct users_memo_key *k, 
         all = slice_skip(all, s->n[i]);
     }
     *ret_texts = t;
+    *ret_until_ms = s->until_ms;
     return 0;
 }
 

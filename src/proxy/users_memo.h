@@ -33,8 +33,9 @@ struct users_memo_key users_memo_key(const struct users *u, unsigned generation,
 struct users_memo_texts {
     struct slice user, groups, labels, granted;
 };
-/* OK: the texts, in the arena. ERR_NOTFOUND, ERR_NOMEM. */
-int users_memo_find(const struct users_memo *m, const struct users_memo_key *k, uint64_t now_ms, struct arena *a, struct users_memo_texts *ret_texts) MUST_USE;
+/* OK: the texts, in the arena, and how long they hold. ERR_NOTFOUND, ERR_NOMEM. */
+int users_memo_find(const struct users_memo *m, const struct users_memo_key *k, uint64_t now_ms, struct arena *a, struct users_memo_texts *ret_texts,
+                    uint64_t *ret_until_ms) MUST_USE;
 /* For ms milliseconds. What is too long, or finds no memory, is not kept. */
 void users_memo_keep(struct users_memo *m, const struct users_memo_key *k, uint64_t now_ms, uint64_t ms, const struct users_memo_texts *t);
 

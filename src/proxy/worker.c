@@ -278,6 +278,7 @@ void worker_use(struct worker *w, struct snapshot *snap)
     w->busy_reply = slice_of(w->busy_text, local_busy_reply(c->name, END_NO_DESCRIPTORS, true, w->busy_text));
     if (!old)
         return;
+    kept_list_drop(&w->kept);
     worker_new_resolver(w, snap->resolve);
     snapshot_return(old, w->id);
     if (snap->policy->recheck)
@@ -471,6 +472,7 @@ int worker_init(struct worker *w, const struct worker_opts *opts)
     task_init(&w->chores, &w->loop, "chores", worker_chores);
     timer_init(&w->chores_timer, &w->chores);
     recheck_init(&w->recheck, &w->loop);
+    kept_list_init(&w->kept);
     charger_init(&w->charger, &w->loop, &w->stats, opts->charges);
     r = w->board ? resolver_new(&w->loop, w->board, w->helpers, opts->snap->resolve, &w->resolver) : 0;
     if (r < 0)

@@ -15,6 +15,7 @@
 #include "proxy/access.h"
 #include "proxy/capacity.h"
 #include "proxy/denials.h"
+#include "proxy/kept.h"
 #include "proxy/recheck.h"
 #include "proxy/charge.h"
 #include "proxy/site.h"
@@ -93,6 +94,7 @@ struct worker {
     struct capacity *capacity; /* borrowed; NULL: nothing is counted here */
     struct denials *denials;   /* borrowed; NULL: refusals are not kept */
     struct charger charger;    /* of `limits` */
+    struct kept_list kept;     /* of its sessions */
     unsigned n_refusing;       /* sessions over a limit of it, which only say so */
     bool memory_full;          /* `capacity.memory` is reached, as of memory_looked_ms */
     uint64_t memory_looked_ms, memory_over_ms; /* over: since when; 0: it is not */

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mux/stream_local.h"
+#include "proxy/kept.h"
 #include "proxy/local.h"
 #include "proxy/peek.h"
 #include "proxy/session.h"
@@ -360,8 +361,10 @@ int xchg_leave_snapshot(struct xchg *x)
 void xchg_end(struct xchg *x)
 {
     give_snapshot_back(x);
-    if (x->req)
+    if (x->req) {
         limits_forget(&x->req->limits);
+        kept_rest(x);
+    }
     charge_free(&x->relay.charge);
     mem_free(x->body);
     x->body = NULL;
@@ -391,6 +394,7 @@ int xchg_shed(struct xchg *x)
         p += s[i]->n;
     }
     xreq_stop(x->req);
+    kept_shed(x);
     x->req = NULL;
     arena_done(&x->arena);
     return 0;

@@ -18,6 +18,7 @@
 #include "proxy/relay.h"
 #include "proxy/users_verify.h"
 
+struct kept;
 struct peek;
 struct session;
 struct stall_seen;
@@ -53,6 +54,8 @@ struct xreq {
     struct replay replay;
     struct pace pace; /* of the upload */
     struct limits_asked limits;
+    struct kept *kept; /* the session's: it goes by it, or it is made of this request; NULL: neither */
+    uint32_t who;      /* KEPT_*, or which user of the session's this is (kept.h) */
     uint64_t phase_us; /* when the present wait of dns or connect began */
     unsigned interim, interim_bytes; /* 1xx heads passed on */
     struct verdict dropped;          /* why an address was not let through; ALLOW when all were */
@@ -62,6 +65,7 @@ struct xreq {
     struct slice auth_labels;        /* that came with the name: "red+prio=high" */
     uint32_t retry_s;                /* what Retry-After of a 429 or 503 says; 0: 1 */
     uint8_t pending; /* MATCH_PENDING_*: facts that policy has not got yet */
+    bool compared;   /* with what is kept: once, for limits that have been asked do not answer again */
     bool peeked;     /* the tunnel's first bytes are known, and the 200 has been sent */
     bool anew;       /* a fact has come: policy judges from the beginning */
     bool resolved;

@@ -289,7 +289,7 @@ static void default_conf(struct sim *s)
     s->clients[POLICY_CLIENTS_ALL] = s->clients[POLICY_CLIENTS_GONE] = (struct policy_clients){.any = true};
     s->policy = (struct policy){.own = &own, .n_own = 1, .clients = s->clients, .n_clients = POLICY_CLIENTS_OWN, .private = GUARD_ALLOW};
     s->listen = (struct snapshot_listen){.id = SIM_LISTENER, .name = "sim", .reasons = REASONS_ALL};
-    s->snap = (struct snapshot){.generation = 1, .conf = &s->conf, .policy = &s->policy, .resolve = &s->resolve, .listen = &s->listen, .n_listen = 1};
+    s->snap = (struct snapshot){.generation = 1, .conf = &s->conf, .policy = &s->policy, .resolve = &s->resolve, .listen = &s->listen, .n_listen = 1, .steady = true};
 }
 
 /* Names that scenarios may use. Anything else cannot be asked for: the resolver opens no sockets in

@@ -17,9 +17,10 @@ enum { KB = 1024 };
 #define CONNECT     "CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\n\r\n"
 #define ESTABLISHED "HTTP/1.1 200 Connection established\r\n\r\n"
 
-/* The worker knows them from now on; they must outlive the scenario. */
+/* The worker knows them from now on, as from a new configuration; they must outlive the scenario. */
 static void set_limits(struct sim *s, const struct limit *v, unsigned n)
 {
+    s->snap.generation++;
     s->snap.limits = v;
     s->snap.n_limits = n;
 }

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -55,12 +56,70 @@ static void test_seed(void **state)
     assert_true(first != hash_bytes("host", 4));
 }
 
+/* What was tagged is told from all that differs from it in a bit or in its length, wherever it lies; and nothing behind it counts. */
+static void test_tags(void **state)
+{
+    unsigned char in[HASH_TAG_MAX + 9], other[HASH_TAG_MAX + 9];
+
+    UNUSED(state);
+    for (unsigned seeded = 0; seeded < 2; seeded++) {
+        for (size_t n = 0; n <= HASH_TAG_MAX; n++) {
+            struct hash_tag tag, same, shorter;
+
+            for (size_t i = 0; i < sizeof(in); i++)
+                in[i] = (unsigned char)(n + i % 5 * i);
+            memcpy(other + 1, in, n);
+            other[n + 1] = 7;
+            tag = hash_tag(in, n);
+            same = hash_tag(other + 1, n);
+            assert_true(hash_tag_same(&tag, &same));
+            for (size_t i = 0; i < n; i++)
+                for (unsigned bit = 0; bit < 8; bit++) {
+                    in[i] ^= (unsigned char)(1 << bit);
+                    same = hash_tag(in, n);
+                    assert_false(hash_tag_same(&tag, &same));
+                    in[i] ^= (unsigned char)(1 << bit);
+                }
+            for (size_t m = 0; m < n; m++) {
+                shorter = hash_tag(in, m);
+                assert_false(hash_tag_same(&tag, &shorter));
+            }
+        }
+        hash_seed();
+    }
+}
+
+/* Zeros are words like others, and places count. */
+static void test_tags_alike(void **state)
+{
+    static const unsigned char zeros[HASH_TAG_MAX];
+    static const char ab[] = "aaaaaaaabbbbbbbb", ba[] = "bbbbbbbbaaaaaaaa";
+    struct hash_tag v[HASH_TAG_MAX + 1], a = hash_tag(ab, 16), b = hash_tag(ba, 16), before = a;
+
+    UNUSED(state);
+    assert_false(hash_tag_same(&a, &b));
+    for (size_t i = 0; i <= HASH_TAG_MAX; i++) {
+        v[i] = hash_tag(zeros, i);
+        for (size_t j = 0; j < i; j++)
+            assert_false(hash_tag_same(&v[i], &v[j]));
+    }
+    hash_seed();
+    a = hash_tag(ab, 16);
+    assert_false(hash_tag_same(&a, &before));
+    b = (struct hash_tag){{a.v[0], a.v[1] ^ 1}};
+    assert_false(hash_tag_same(&a, &b));
+    b = (struct hash_tag){{a.v[0] ^ (uint64_t)1 << 63, a.v[1]}};
+    assert_false(hash_tag_same(&a, &b));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_unaligned),
         cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_tags_alike),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

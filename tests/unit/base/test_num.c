@@ -139,6 +139,20 @@ static void test_put(void **state)
     assert_memory_equal(q, "ffffffffffffffff", 16);
 }
 
+static void test_put_lengths(void **state)
+{
+    char text[24], got[24];
+
+    UNUSED(state);
+    for (uint64_t tens = 1, i = 1; i < 20; i++, tens *= 10)
+        for (uint64_t v = tens == 1 ? 1 : tens - 1; v <= tens + 1; v++) {
+            size_t n = num_put_dec(got, v);
+
+            assert_int_equal(n, (size_t)sprintf(text, "%llu", (unsigned long long)v));
+            assert_memory_equal(got, text, n);
+        }
+}
+
 static void test_there_and_back(void **state)
 {
     UNUSED(state);
@@ -169,7 +183,7 @@ int main(void)
         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_hex_syntax),
         cmocka_unit_test(test_put),
-        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_put_lengths), cmocka_unit_test(test_there_and_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
  * final refusal (or a port that is not open), `allow` alone is what passes because nothing is written about it. Where a request has an address (to=), it
  * is judged as the proxy does it, without the address first; that a walk which goes on comes to what a new one would is part of each row. */
 #include "build_config.h"
+#include "policy/limit.h"
 #include "support/policy_text.h"
 
 #include <setjmp.h>
@@ -746,10 +747,48 @@ static void test_asks_sni(void **state)
     }
 }
 
+/* Which rules come to the same for all requests for one host. */
+static void test_is_steady(void **state)
+{
+    static const struct {
+        const char *rules;
+        bool steady;
+    } rows[] = {
+        {"allow any", true},
+        {"deny a.example user=x method=PUT; allow {b.example port=81 from=10.0.0.0/8} c.example sni=x", true},
+        {"deny any to=10.0.0.0/8 !group=x time=mon-fri_08:00-18:00", true},
+        {"allow a.example path=/x", false},
+        {"allow a.example; deny b.example !path=/x", false},
+        {"allow {a.example path=/x} b.example", false},
+        {"allow {a.example !path=/x}", false},
+        {"deny a.example header=x-y", false},
+        {"deny a.example user=x; allow b.example !header=x-y:z", false},
+    };
+
+    UNUSED(state);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        text_policy(slice_str(rows[i].rules), &policy);
+        if (policy.errors)
+            fail_msg("not understood: %s", rows[i].rules);
+        if (policy_is_steady(&policy.p) != rows[i].steady)
+            fail_msg("%s", rows[i].rules);
+        for (unsigned j = 0; j < policy.p.n_rules && rows[i].steady; j++) {
+            struct limit l = {.where = policy.p.rules[j].where, .n_where = policy.p.rules[j].n_where};
+
+            assert_true(limit_is_steady(&l));
+        }
+        text_policy_done(&policy);
+    }
+    text_policy(SLICE("deny {a.example !path=/x}"), &policy);
+    assert_false(limit_is_steady(&(struct limit){.where = policy.p.rules[0].where, .n_where = policy.p.rules[0].n_where}));
+    text_policy_done(&policy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_match_decides),
+        cmocka_unit_test(test_is_steady),
         cmocka_unit_test(test_range_but_one_address),
         cmocka_unit_test(test_literals_and_names),
         cmocka_unit_test(test_to),

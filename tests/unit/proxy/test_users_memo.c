@@ -18,6 +18,7 @@
 static const int first, second; /* configurations: only their addresses matter */
 static struct users_memo memo;
 static struct arena arena;
+static uint64_t until_ms; /* of what was found last */
 
 static int setup(void **state)
 {
@@ -47,7 +48,7 @@ static struct users_memo_key key(const char *field)
 
 static int find(const struct users_memo_key *k, uint64_t now_ms, struct users_memo_texts *ret_t)
 {
-    return users_memo_find(&memo, k, now_ms, &arena, ret_t);
+    return users_memo_find(&memo, k, now_ms, &arena, ret_t, &until_ms);
 }
 
 static void keep(const struct users_memo_key *k, uint64_t now_ms, uint64_t ms)
@@ -155,7 +156,7 @@ static void test_no_memory(void **state)
         arena_init(&a, NULL, 1 << 20);
         users_memo_done(&memo);
         keep(&k, 1000, 1000);
-        r = users_memo_find(&memo, &k, 1000, &a, &t);
+        r = users_memo_find(&memo, &k, 1000, &a, &t, &until_ms);
         /* The first refusal is that of the table, the next one the finder's. */
         assert_int_equal(r, !memfail_hit() ? 0 : memo.slots ? ERR_NOMEM : ERR_NOTFOUND);
         arena_done(&a);
