@@ -8,6 +8,9 @@ import subprocess
 import pytest
 
 from harness import DnsServer, Ginnel, HttpOrigin, NetNs, Origin, binary, have_ipv6, request, scope
+from harness.legs import LEGS, Legs
+from harness.origins import Certificates
+from harness.sides import SIDES, Side, listen
 
 _shared = {}
 
@@ -85,6 +88,45 @@ def single():
 def start():
     """start(config) runs a proxy of the test's own."""
     return Ginnel
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """An authority of this run, and a certificate for every name that tests use."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def both(certificates):
+    """A shared proxy with a clear listener and one with TLS, for sides."""
+    yield from _checked(shared_proxy("both", {"listen": listen(certificates)}))
+
+
+@pytest.fixture(params=SIDES)
+def side(request, both, certificates):
+    """The test runs once over each of {clear, TLS} x {h1, h2}."""
+    return Side.of(request.param, both, certificates.authority)
+
+
+@pytest.fixture(scope="session")
+def next_hops(certificates):
+    """Every kind of next hop, for the whole session."""
+    legs = Legs(certificates)
+    yield legs
+    legs.close()
+
+
+@pytest.fixture
+def crossing(certificates, next_hops):
+    """A shared proxy with both listeners that knows the way to every kind of next hop."""
+    yield from _checked(shared_proxy("crossing", {"listen": listen(certificates), "timeouts": {"connect": "5s"}, **next_hops.config}))
+
+
+@pytest.fixture(params=[f"{side} to {leg}" for side in SIDES for leg in LEGS])
+def pair(request, crossing, certificates, next_hops):
+    """(side, leg): the test runs on each of the sixteen pairs."""
+    side, leg = request.param.split(" to ")
+    return Side.of(side, crossing, certificates.authority), next_hops.legs[leg]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
  */
 #include "app/check_test.h"
 
+#include "app/conf_hop.h"
 #include "app/conf_text.h"
 #include "app/conf_yaml.h"
 #include "app/config_commands.h"
@@ -23,6 +24,7 @@ enum answer { ANSWER_NONE = 0, ANSWER_ALLOW, ANSWER_DENY, ANSWER_ASK };
 struct expectation {
     enum answer answer;
     struct slice rule, reason; /* empty: any */
+    struct slice via;          /* "direct", or what a hop's text is; empty: any */
     struct slice url;          /* as written */
 };
 
@@ -71,6 +73,24 @@ static void read_reason(struct run *r, const struct conf_node *node, struct expe
                     conf_report_quote(&r->report, node->text));
 }
 
+/* The proxy that is asked first, as `via` names it. */
+static void read_via(struct run *r, const struct conf_node *node, struct expectation *e)
+{
+    enum conf_hop_fault fault = CONF_HOP_OK;
+    struct hop h = {0};
+
+    e->via = node->text;
+    if (slice_eq(node->text, SLICE("direct")))
+        return;
+    fault = conf_hop_parse(&r->arena, node->text, &h);
+    if (fault == CONF_HOP_NOMEM)
+        r->report.nomem = true;
+    else if (fault != CONF_HOP_OK)
+        conf_report_add(&r->report, node->at, "like this: \"http://proxy.example.net:3128\", or direct", "via: %s is none", conf_report_quote(&r->report, node->text));
+    else
+        e->via = slice_str(h.text);
+}
+
 /* ERR_NOMEM. What is wrong goes to the report. */
 static int read_part(struct run *r, struct question *q, const char *key, const struct conf_node *node)
 {
@@ -117,7 +137,7 @@ static int read_list(struct run *r, struct question *q, const char *key, const s
 }
 
 static const char *const members[] = {"url",  "user", "groups", "labels",  "granted", "client", "method", "listener", "header",
-                                      "time", "sni",  "address", "addresses", "expect", "rule", "reason", NULL};
+                                      "time", "sni",  "address", "addresses", "expect", "rule", "reason", "via", NULL};
 
 static const char *member_name(struct run *r, const struct conf_node *node)
 {
@@ -138,7 +158,7 @@ static const char *member_name(struct run *r, const struct conf_node *node)
 static int read_member(struct run *r, const struct conf_node *node, struct question *q, struct expectation *e)
 {
     const char *key = member_name(r, node);
-    bool own = key && (strcmp(key, "expect") == 0 || strcmp(key, "rule") == 0 || strcmp(key, "reason") == 0);
+    bool own = key && (strcmp(key, "expect") == 0 || strcmp(key, "rule") == 0 || strcmp(key, "reason") == 0 || strcmp(key, "via") == 0);
 
     if (!key || node->kind == CONF_NODE_BAD)
         return 0;
@@ -154,6 +174,8 @@ static int read_member(struct run *r, const struct conf_node *node, struct quest
         read_answer(r, node, e);
     else if (strcmp(key, "reason") == 0)
         read_reason(r, node, e);
+    else if (strcmp(key, "via") == 0)
+        read_via(r, node, e);
     else
         e->rule = node->text;
     return 0;
@@ -192,11 +214,21 @@ static enum answer answer_of(const struct why *w)
     return w->end == WHY_REFUSED && w->verdict.reason == END_AUTH_NEEDED ? ANSWER_ASK : ANSWER_DENY;
 }
 
+/* Of a chain the first; "direct". */
+static struct slice first_way(const struct why *w)
+{
+    const struct alternative *a = w->route && w->route->n_alternatives ? &w->route->alternatives[0] : NULL;
+
+    return a && a->n_hops ? slice_str(a->hops[0].text) : SLICE("direct");
+}
+
 static bool is_met(const struct expectation *e, const struct why *w)
 {
     enum answer a = answer_of(w);
 
     if (a != e->answer || (e->rule.n && !slice_eq(e->rule, slice_str(why_rule(w)))))
+        return false;
+    if (e->via.n && (a != ANSWER_ALLOW || !slice_eq(e->via, first_way(w))))
         return false;
     return !e->reason.n || (a != ANSWER_ALLOW && slice_eq(e->reason, slice_str(end_info(w->verdict.reason)->token)));
 }
@@ -227,8 +259,8 @@ static int print_failure(struct run *r, const struct conf_node *item, const stru
         return ERR_NOMEM;
     conf_text_escape(url, sizeof(url), e->url, 120, &columns);
     conf_text_escape(rule, sizeof(rule), e->rule, 120, &columns);
-    printf("%s:%u: %s: expected %s%s%s" "%s" SLICE_FMT "\n", source->name, conf_report_line(&r->report, item->at), url, answer_word(e->answer), rule[0] ? " by " : "",
-           rule, e->reason.n ? ", " : "", SLICE_ARG(e->reason));
+    printf("%s:%u: %s: expected %s%s%s" "%s" SLICE_FMT "%s" SLICE_FMT "\n", source->name, conf_report_line(&r->report, item->at), url, answer_word(e->answer),
+           rule[0] ? " by " : "", rule, e->reason.n ? ", " : "", SLICE_ARG(e->reason), e->via.n ? ", via " : "", SLICE_ARG(e->via));
     print_tail(slice_of(text, n));
     mem_free(text);
     return 0;

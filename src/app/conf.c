@@ -10,6 +10,7 @@
 #include "app/conf_include.h"
 #include "app/conf_log.h"
 #include "app/conf_match.h"
+#include "app/conf_origins.h"
 #include "app/conf_policy.h"
 #include "app/conf_read.h"
 #include "app/conf_rules.h"
@@ -182,6 +183,7 @@ static void complete(struct conf_build *b, const struct conf_args *args)
     conf_log_finish(b);
     conf_policy_finish(b);
     conf_rules_finish(b);
+    conf_origins_finish(b);
 }
 
 static void take_args(struct conf_build *b, const struct conf_args *args)

@@ -7,6 +7,7 @@
 
 #include "io/addr.h"
 #include "io/resolve.h"
+#include "io/tls.h"
 #include "policy/guard.h"
 #include "policy/matcher.h"
 #include "policy/ranges.h"
@@ -16,6 +17,7 @@
 #include "policy/users.h"
 #include "proxy/access.h"
 #include "proxy/conf.h"
+#include "proxy/snapshot.h"
 
 #include <stdio.h>
 
@@ -25,6 +27,32 @@ struct conf_clients {
     bool any; /* `any` */
     struct ranges ranges;
     const char *place; /* "file:line" of the key */
+};
+
+/* How the tickets of a listener are sealed. */
+enum conf_tickets { CONF_TICKETS_AUTO = 0, CONF_TICKETS_OFF, CONF_TICKETS_FILE };
+
+/* What `tls` of an item of `listen` says, with the content of its files. The two listeners of localhost share one. */
+struct conf_tls {
+    bool self_signed;       /* `auto`: the one pair is app's to find or make (app/tls_auto.h) */
+    struct tls_pair *pairs; /* the first is that of `cert` */
+    unsigned n_pairs;
+    struct conf_tls_files {
+        const char *cert, *key, *staple; /* as they were opened; NULL: none */
+    } *files;                            /* of each pair */
+    const char *cert_names; /* of all its certificates, ", " between; NULL: none is known yet */
+    enum tls_client_certs clients;
+    struct slice client_ca;
+    const char *client_ca_file;
+    struct cert_names names; /* part, and the map where there is one */
+    struct users_table map;
+    const char *map_file;
+    enum tls_version min;
+    enum conf_tickets tickets;
+    struct slice ticket_keys; /* FILE: of TLS_TICKET_KEY bytes each */
+    const char *tickets_file;
+    bool clear;
+    uint64_t content; /* hash of all of it, for comparing */
 };
 
 enum conf_listen_kind { CONF_LISTEN_TCP = 0, CONF_LISTEN_UNIX };
@@ -38,8 +66,18 @@ struct conf_listen {
     struct conf_clients clients; /* set: they replace the top level's */
     struct users *users;         /* NULL: the top level's */
     enum reasons reasons;        /* DEFAULT: the top level's */
+    struct conf_tls *tls;        /* NULL: none */
+    struct ranges *proxy_from;   /* of `proxy-protocol`; NULL: nobody */
     const char *place;           /* "file:line", "--listen", or "default" */
     bool dflt; /* not written by anybody: failing to bind [::1] on a machine without IPv6 is then no error */
+};
+
+/* Where the pieces of a tls_client_conf are from: names of files, for `config show`. */
+struct conf_tls_from {
+    bool has_trust; /* it is written; else it is the default's */
+    const char **trust; /* none: the system's store */
+    unsigned n_trust;
+    const char *cert, *key; /* NULL: none */
 };
 
 enum conf_control { CONF_CONTROL_DEFAULT = 0, CONF_CONTROL_OFF, CONF_CONTROL_PATH };
@@ -75,6 +113,11 @@ struct conf {
     unsigned n_outputs;
     struct route *routes; /* of `upstream` */
     unsigned n_routes;
+    struct tls_client_conf *tls_clients; /* [0]: what `trust` says, always there; those that `origins` name. Without keylog */
+    struct conf_tls_from *tls_from;      /* of each */
+    unsigned n_tls_clients;
+    struct origin_entry *origins;
+    unsigned n_origins;
     int log_level; /* enum log_level */
     struct addr *admin; /* where metrics and health are served; none: nowhere */
     unsigned n_admin;

@@ -7,6 +7,8 @@
 
 #include "app/conf_entry.h"
 #include "app/conf_match.h"
+#include "app/conf_matcher.h"
+#include "app/conf_tls.h"
 #include "app/conf_users.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -310,7 +312,7 @@ struct listen_item {
     struct slice address;
     size_t address_at;
     bool addressed; /* or somebody tried, and has been told */
-    const struct conf_node *name, *reasons, *clients, *users;
+    const struct conf_node *name, *reasons, *clients, *users, *tls, *proxy;
     const struct option_def *name_def, *reasons_def, *clients_def;
 };
 
@@ -348,6 +350,10 @@ static void take_member(struct conf_build *b, struct listen_item *item, const st
     check_member(b, o, m);
     if (o->shape == &conf_shape_users && conf_report_count(b->report) == before && !m->open)
         item->users = m;
+    if (o->shape == &conf_shape_listen_tls && conf_report_count(b->report) == before && !m->open)
+        item->tls = m;
+    if (o->shape == &conf_shape_proxy_protocol && conf_report_count(b->report) == before && !m->open)
+        item->proxy = m;
     if (strcmp(k.key, "name") == 0) {
         item->name = m;
         item->name_def = o;
@@ -400,6 +406,42 @@ static void set_users(struct conf_build *b, const struct listen_item *item, unsi
         b->conf->listen[i].users = users;
 }
 
+static void set_tls(struct conf_build *b, const struct listen_item *item, unsigned first)
+{
+    struct conf_tls *tls = item->tls && !b->report->nomem ? conf_tls_make(b, item->tls) : NULL;
+
+    for (unsigned i = first; i < b->conf->n_listen; i++) {
+        b->conf->listen[i].tls = tls;
+        b->tls_wrong[i] = item->tls && !tls;
+    }
+}
+
+static void set_proxy(struct conf_build *b, const struct listen_item *item, unsigned first)
+{
+    static const struct conf_kind k = {.key = "from", .type = OPTION_RANGE, .list = true};
+    const struct conf_node *from = item->proxy ? conf_matcher_member(item->proxy, "from") : NULL;
+    bool list = from && from->kind == CONF_NODE_LIST;
+    struct ranges *set = from ? arena_zalloc(b->arena, sizeof(*set)) : NULL;
+    struct conf_ranges r = {0};
+
+    if (!from)
+        return;
+    for (const struct conf_node *i = list ? from->first : from; i; i = list ? i->next : NULL)
+        conf_match_range(b, &k, i->text, i->at, &r);
+    if (r.any)
+        conf_report_add(b->report, r.any_at, "write the balancers' addresses", "with `any` everybody could say who he is");
+    if (!set) {
+        conf_build_nomem(b);
+        mem_free(r.v);
+        mem_free(r.written);
+        return;
+    }
+    conf_match_ranges(b, &r, set);
+    conf_build_finish(b, free_ranges, set);
+    for (unsigned i = first; i < b->conf->n_listen; i++)
+        b->conf->listen[i].proxy_from = set;
+}
+
 static void read_listen_map(struct conf_build *b, const struct option_def *listen,
                             const struct conf_node *node)
 {
@@ -427,6 +469,8 @@ static void read_listen_map(struct conf_build *b, const struct option_def *liste
     }
     set_clients(b, &item, first);
     set_users(b, &item, first);
+    set_tls(b, &item, first);
+    set_proxy(b, &item, first);
 }
 
 static void read_listen_item(struct conf_build *b, const struct option_def *o,

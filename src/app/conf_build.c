@@ -22,6 +22,7 @@ void conf_build_done(struct conf_build *b)
     mem_free(b->clients.v);
     mem_free(b->clients.written);
     mem_free(b->names);
+    tls_lib_free(b->tls);
 }
 
 void conf_build_finish(struct conf_build *b, void (*fn)(void *p), void *p)

@@ -21,6 +21,7 @@ enum {
     CONF_ROUTES_MAX = 1024, /* entries of `upstream` */
     CONF_RULES_MAX = 65536, /* entries of `rules` */
     CONF_LIMITS_MAX = 256,  /* of `limits`: LIMITS_MAX (proxy/limits_ask.h) */
+    CONF_ORIGINS_MAX = 256, /* entries of `origins`, each of which is a context of its own in each worker */
     CONF_BIND_MAX = 64,     /* source addresses of one */
     CONF_NAMES_MAX = 4096,  /* uses of listeners' names */
     CONF_WRITTEN_MAX = 512, /* ranges of a list that are compared with each other */
@@ -67,15 +68,17 @@ struct conf_build {
     bool wrong[CONF_KEYS_MAX]; /* what was written there is not what conf holds */
     size_t listen_at[CONF_LISTEN_ROOM];
     size_t listen_name_at[CONF_LISTEN_ROOM];
+    bool tls_wrong[CONF_LISTEN_ROOM]; /* what is wrong with its `tls` has been said */
     struct conf_ranges clients; /* of the top, from all files */
     size_t admin_at[CONF_ADMIN_MAX + 1];
     size_t output_at[CONF_OUTPUTS_MAX];
     size_t output_every_at[CONF_OUTPUTS_MAX];
     size_t level_at; /* of `level` */
     bool logs;       /* a log was written, be it `off` */
-    size_t *rule_at; /* of each rule; in trees */
+    size_t *rule_at, *route_at, *origin_at; /* of each rule, of each entry of `upstream` and `origins`; in trees */
     struct conf_name_use *names;
     unsigned n_names;
+    struct tls_lib *tls; /* for trying certificates; NULL: none was tried (conf_tls_lib) */
 };
 
 void conf_build_init(struct conf_build *b);

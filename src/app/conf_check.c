@@ -6,6 +6,7 @@
 #include "app/conf_check.h"
 
 #include "app/conf_lint.h"
+#include "app/conf_lint_upstream.h"
 #include "app/conf_value.h"
 
 static bool is_local(const struct conf_listen *l)
@@ -26,13 +27,20 @@ static bool asks(const struct conf *c, unsigned i)
     return u && (!u->when_needed || c->has_rules);
 }
 
+/* Whom a certificate has let in is as good as admitted. */
+static bool wants_certs(const struct conf_listen *l)
+{
+    return l->tls && l->tls->clients == TLS_CLIENT_REQUIRED && !l->tls->clear;
+}
+
 static void check_open(struct conf_build *b)
 {
     const struct conf *c = b->conf;
     bool unclear = !c->users && at_of(b, "users") != CONF_AT_NONE; /* what is wrong with it has been said */
 
     for (unsigned i = 0; i < c->n_listen && !unclear; i++)
-        if (!is_local(&c->listen[i]) && !c->clients.set && !c->listen[i].clients.set && !asks(c, i))
+        if (!is_local(&c->listen[i]) && !c->clients.set && !c->listen[i].clients.set && !asks(c, i) &&
+            !wants_certs(&c->listen[i]) && !b->tls_wrong[i])
             conf_report_add(b->report, b->listen_at[i],
                             "write `clients: [10.0.0.0/8]` (or `clients: any` for an open proxy)",
                             "%s can be reached from other machines, and neither `clients` nor `users` is set",
@@ -134,6 +142,20 @@ static void check_sizes(struct conf_build *b)
                     line, head);
 }
 
+static void check_windows(struct conf_build *b)
+{
+    unsigned window_i = conf_table_index(conf_table_find(SLICE("h2.window")));
+    unsigned max_i = conf_table_index(conf_table_find(SLICE("h2.window-max")));
+    char window[CONF_VALUE_TEXT], max[CONF_VALUE_TEXT];
+
+    if (b->wrong[window_i] || b->wrong[max_i] || b->conf->proxy.h2.window <= b->conf->proxy.h2.window_max)
+        return;
+    conf_value_text(OPTION_SIZE, b->conf->proxy.h2.window, window);
+    conf_value_text(OPTION_SIZE, b->conf->proxy.h2.window_max, max);
+    conf_report_add(b->report, b->at[window_i] != CONF_AT_NONE ? b->at[window_i] : b->at[max_i], "windows only grow",
+                    "`window` is %s, more than `window-max`, which is %s", window, max);
+}
+
 /* ---- legal, and probably not meant ---- */
 
 static void lint_open(struct conf_build *b)
@@ -144,7 +166,7 @@ static void lint_open(struct conf_build *b)
         const struct conf_clients *k =
             c->listen[i].clients.set ? &c->listen[i].clients : &c->clients;
 
-        if (!is_local(&c->listen[i]) && k->any && !asks(c, i))
+        if (!is_local(&c->listen[i]) && k->any && !asks(c, i) && !wants_certs(&c->listen[i]))
             conf_report_add(b->warnings, b->listen_at[i], "write the ranges of those it is for",
                             "everybody who reaches %s may use it: an open proxy",
                             conf_report_quote(b->warnings, slice_str(c->listen[i].text)));
@@ -184,8 +206,11 @@ void conf_check(struct conf_build *b)
     check_names(b);
     check_admin(b);
     check_sizes(b);
+    check_windows(b);
+    conf_lint_upstream_loops(b);
     lint_open(b);
     lint_admin(b);
     lint_values(b);
     conf_lint_rules(b);
+    conf_lint_upstream(b);
 }

@@ -74,7 +74,7 @@ static void look_at_text(struct walk *w, const struct conf_shape *shape, const c
             bare.what = shape->what;
         conf_match_value(w->b, &bare, text, node->at);
     } else if (shape->type == OPTION_MAP || shape->type == OPTION_DICT) {
-        conf_build_wrong(w->b, &k, node->at, conf_report_quote(w->b->report, text),
+        conf_build_wrong(w->b, &k, node->at, k.secret ? "a text" : conf_report_quote(w->b->report, text),
                          conf_build_hint(w->b, &k));
     } else {
         conf_match_value(w->b, &k, text, node->at);
@@ -157,7 +157,7 @@ static void report_unknown(struct walk *w, const struct frame *f, const struct c
     }
     hint = member_hint(w, f->shape, key->text);
     conf_report_add(w->b->report, key->at, hint, "%s is no key of `%s`",
-                    conf_report_quote(w->b->report, key->text), f->key);
+                    f->shape->secret ? "this" : conf_report_quote(w->b->report, key->text), f->key);
 }
 
 static size_t first_of(const struct frame *f, struct slice key)

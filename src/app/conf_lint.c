@@ -192,7 +192,7 @@ static const char *who_word(const struct matcher *m)
 static bool knows_users(const struct conf_build *b)
 {
     for (unsigned i = 0; i < b->conf->n_listen; i++)
-        if (b->conf->listen[i].kind == CONF_LISTEN_UNIX)
+        if (b->conf->listen[i].kind == CONF_LISTEN_UNIX || (b->conf->listen[i].tls && b->conf->listen[i].tls->clients))
             return true;
     return given(b, "users") || given(b, "listen.users");
 }

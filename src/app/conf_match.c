@@ -5,6 +5,7 @@
  */
 #include "app/conf_match.h"
 
+#include "app/conf_hop.h"
 #include "app/conf_list.h"
 #include "app/conf_text.h"
 #include "base/check.h"
@@ -495,13 +496,15 @@ static bool check_regex(struct conf_build *b, const struct conf_kind *k, struct 
 static void report_value(struct conf_build *b, const struct conf_kind *k, struct slice text,
                          size_t at, int err)
 {
+    const char *quoted = k->secret ? "this" : conf_report_quote(b->report, text);
+
     if (!conf_report_wants(b->report, at))
         conf_report_add(b->report, at, NULL, "wrong");
     else if (err == ERR_RANGE)
         conf_report_add(b->report, at, conf_build_range_hint(b, k), "`%s` is out of range: %s",
-                        k->key, conf_report_quote(b->report, text));
+                        k->key, quoted);
     else
-        conf_build_wrong(b, k, at, conf_report_quote(b->report, text), value_hint(b, k, text));
+        conf_build_wrong(b, k, at, quoted, value_hint(b, k, text));
 }
 
 bool conf_match_value(struct conf_build *b, const struct conf_kind *k, struct slice text, size_t at)
@@ -520,6 +523,8 @@ bool conf_match_value(struct conf_build *b, const struct conf_kind *k, struct sl
         return parse_range(b, k, text, at, &range);
     if (conf_match_is_regex(k->type, text))
         return check_regex(b, k, text, at);
+    if (k->type == OPTION_HOP)
+        return conf_hop_check(b, k, text, at);
     r = conf_value_check(k, text);
     if (r < 0)
         report_value(b, k, text, at, r);

@@ -10,6 +10,7 @@
 #include "app/conf_limits.h"
 #include "app/conf_log.h"
 #include "app/conf_match.h"
+#include "app/conf_origins.h"
 #include "app/conf_policy.h"
 #include "app/conf_rules.h"
 #include "app/conf_upstream.h"
@@ -90,6 +91,7 @@ static const struct {
     {"rules", conf_rules_read},
     {"limits", conf_limits_read},
     {"upstream", conf_upstream_read},
+    {"origins", conf_origins_read},
     {"users", conf_users_read},
     {"policy", conf_policy_read},
 };
@@ -130,6 +132,9 @@ static void read_leaf(struct conf_build *b, const struct option_def *o,
         return;
     case OPTION_PORT:
         conf_policy_read_ports(b, o, node); /* the only one there is */
+        return;
+    case OPTION_FILE:
+        conf_origins_read_trust(b, o, node); /* the only one there is */
         return;
     case OPTION_CONTROL:
         read_control(b, o, node);

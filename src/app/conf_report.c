@@ -5,6 +5,7 @@
  */
 #include "app/conf_report.h"
 
+#include "app/conf_mask.h"
 #include "app/conf_text.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -19,6 +20,7 @@ struct place {
     unsigned line, column; /* from 1 */
     struct slice text;     /* the line without its end */
     size_t offset;         /* of the place within it, in bytes */
+    char *masked;          /* the text's memory where something is hidden in it */
 };
 
 static inline bool ends_line(struct slice text, size_t i)
@@ -101,6 +103,47 @@ static struct place find_place(struct conf_report *r, const struct conf_source *
     return p;
 }
 
+/* The line with a star for each hidden character: the columns stay. mask has a byte for each of the text's, and is written over. */
+static void hide(struct place *p, char *mask)
+{
+    size_t n = 0, offset = 0;
+
+    for (size_t i = 0; i < p->text.n;) {
+        size_t bytes = min_size(char_at(p->text, i), p->text.n - i);
+        bool hidden = mask[i];
+
+        if (i == p->offset)
+            offset = n;
+        if (hidden)
+            mask[n] = '*';
+        else
+            memcpy(mask + n, p->text.p + i, bytes);
+        n += hidden ? 1 : bytes;
+        i += bytes;
+    }
+    p->offset = p->offset < p->text.n ? offset : n;
+    p->text = slice_of(mask, n);
+    p->masked = mask;
+}
+
+/* What is secret in the line is not shown. False: memory was refused. */
+static bool mask_place(const struct conf_source *source, struct place *p)
+{
+    size_t start = (size_t)(p->text.p - source->text.p);
+    char *mask;
+
+    if (!p->text.n)
+        return true;
+    mask = mem_alloc(p->text.n);
+    if (!mask)
+        return false;
+    if (conf_mask_line(source->text, start, start + p->text.n, mask))
+        hide(p, mask);
+    else
+        mem_free(mask);
+    return true;
+}
+
 unsigned conf_report_line(struct conf_report *r, size_t at)
 {
     const struct conf_source *source = conf_sources_find(r->sources, at);
@@ -142,13 +185,22 @@ static char *next_pad(struct conf_report *r)
 
 const char *conf_report_quote(struct conf_report *r, struct slice s)
 {
-    char *pad = next_pad(r);
+    char *pad = next_pad(r), mask[CONF_QUOTE_CHARS * 4], plain[CONF_QUOTE_CHARS * 4];
     size_t columns, room = CONF_REPORT_PAD - 8; /* quotes, an ellipsis of three bytes, NUL */
-    size_t read = conf_text_escape(pad + 1, room, s, CONF_QUOTE_CHARS, &columns);
-    size_t n = 1 + strlen(pad + 1);
+    size_t read, n, all = s.n;
+
+    memset(mask, 0, sizeof(mask));
+    s.n = min_size(s.n, sizeof(mask));
+    if (s.n && conf_mask_url(s, mask)) {
+        for (size_t i = 0; i < s.n; i++)
+            plain[i] = mask[i] ? '*' : s.p[i];
+        s.p = plain;
+    }
+    read = conf_text_escape(pad + 1, room, s, CONF_QUOTE_CHARS, &columns);
+    n = 1 + strlen(pad + 1);
 
     pad[0] = '"';
-    snprintf(pad + n, CONF_REPORT_PAD - n, "%s\"", read < s.n ? "…" : "");
+    snprintf(pad + n, CONF_REPORT_PAD - n, "%s\"", read < all ? "…" : "");
     return pad;
 }
 
@@ -305,8 +357,13 @@ void conf_report_add(struct conf_report *r, size_t at, const char *hint, const c
         p = find_place(r, source, at);
         e.line = p.line;
         e.column = p.column;
-        e.text = source->hidden ? print_hidden(r, &p, shown, message, hint)
-                                : print_placed(r, &p, shown, message, hint);
+        if (source->hidden)
+            e.text = print_hidden(r, &p, shown, message, hint);
+        else if (mask_place(source, &p))
+            e.text = print_placed(r, &p, shown, message, hint);
+        else
+            r->nomem = true;
+        mem_free(p.masked);
     }
     if (e.text)
         insert(r, at, &e);

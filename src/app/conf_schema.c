@@ -236,7 +236,7 @@ static void put_network(struct maker *m, const struct kind *k)
         put_strings(m, "^https?://\\S+$");
         break;
     case OPTION_HOP:
-        put_strings(m, "^(https?|socks5h?)://\\S+:[0-9]{1,5}$");
+        put_strings(m, "^[hH][tT][tT][pP][sS]?://[^\\s/?#@]+/?$");
         break;
     case OPTION_LISTENING:
         put_strings(m, "^(" SOCKET "|localhost" PORT "|unix:/.+)$");

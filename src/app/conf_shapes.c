@@ -5,8 +5,11 @@
  */
 #include "app/conf_shapes.h"
 
+#include "io/tls.h"
 #include "policy/limit.h"
+#include "io/tls.h"
 #include "policy/rules.h"
+#include "proxy/snapshot.h"
 
 enum { TEXT_MAX = 4096, NAME_BYTES_MAX = 255, STATUS_MIN = 200, STATUS_MAX = 599 };
 
@@ -202,25 +205,68 @@ const struct conf_shape conf_shape_limit = {.type = OPTION_MAP,
 static const struct option_word route_words[] = {{"direct", 0}, {"deny", 1}, {NULL}};
 static const struct option_word else_words[] = {{"deny", 0}, {"direct", 1}, {"last", 2}, {NULL}};
 static const struct option_word direct_words[] = {{"direct", 0}, {NULL}};
-static const struct option_word local_words[] = {{"local", 0}, {NULL}};
+static const struct option_word resolve_words[] = {{"parent", 0}, {"local", 1}, {NULL}};
 static const struct conf_shape route = {.type = OPTION_WORD, .words = route_words};
 static const struct conf_shape otherwise = {.type = OPTION_WORD, .words = else_words};
-static const struct conf_shape resolve = {.type = OPTION_WORD, .words = local_words};
+static const struct conf_shape resolve = {.type = OPTION_WORD, .words = resolve_words};
 static const struct conf_shape prefixes = {.type = OPTION_PREFIX, .list = true};
 static const struct conf_shape mark = {.type = OPTION_COUNT, .min = 1, .max = UINT32_MAX};
 static const struct conf_shape interface = {.type = OPTION_TOKEN, .min = 1, .max = 15};
-static const struct conf_shape hops = {.type = OPTION_HOP, .list = true, .words = direct_words};
-static const struct conf_shape chain = {.type = OPTION_HOP, .list = true};
 static const struct conf_shape url = {.type = OPTION_URL};
 
-static const struct conf_member auth_members[] = {
-    {"negotiate", &on_off, .sentence = "Kerberos, as the ticket cache has it."},
+static const struct conf_shape credentials = {
+    .type = OPTION_TEXT, .min = 1, .max = CONF_CREDENTIALS_MAX, .secret = true};
+static const struct conf_member basic_members[] = {
+    {"file", &file, .sentence = "The file whose first line is the user's name, a colon and the password."},
     {NULL},
 };
+static const char *const basic_needs[] = {"file", NULL};
+static const struct conf_shape basic = {.type = OPTION_MAP,
+                                        .members = basic_members,
+                                        .bare = &credentials,
+                                        .needs = basic_needs,
+                                        .secret = true,
+                                        .what = "user:password or a file that has it",
+                                        .like = "{basic: {file: parent.password}}"};
+static const struct conf_member auth_members[] = {
+    {"basic", &basic, .sentence = "Name and password, with a colon between, or *file*: the file whose first line has them."},
+    {"negotiate", &on_off, .unbuilt = true, .sentence = "Kerberos, as the ticket cache has it."},
+    {"ntlm", &on_off, .unbuilt = true, .sentence = "NTLM."},
+    {NULL},
+};
+static const char *const auth_needs[] = {"basic", "negotiate", "ntlm", NULL};
 static const struct conf_shape auth = {.type = OPTION_MAP,
                                        .members = auth_members,
-                                       .what = "a map of methods",
-                                       .like = "{negotiate: yes}"};
+                                       .needs = auth_needs,
+                                       .needs_one = true,
+                                       .secret = true,
+                                       .what = "a map of one method",
+                                       .like = "{basic: {file: parent.password}}"};
+
+/* A parent, alone or with what it has of its own. */
+static const struct conf_shape hop_url = {.type = OPTION_HOP};
+static const struct conf_shape hop_or_direct = {.type = OPTION_HOP, .words = direct_words};
+static const struct conf_member hop_members[] = {
+    {"url", &hop_url, .sentence = "Where it is: http:// or https://, a host, and a port."},
+    {"auth", &auth, .sentence = "How ginnel proves to this one who it is."},
+    {NULL},
+};
+static const char *const hop_needs[] = {"url", NULL};
+static const struct conf_shape via = {.type = OPTION_MAP,
+                                      .list = true,
+                                      .members = hop_members,
+                                      .bare = &hop_or_direct,
+                                      .needs = hop_needs,
+                                      .what = "the URL of a proxy, direct or a map",
+                                      .like = "{url: \"http://proxy.example.net:3128\"}"};
+static const struct conf_shape chain = {.type = OPTION_MAP,
+                                        .list = true,
+                                        .members = hop_members,
+                                        .bare = &hop_url,
+                                        .needs = hop_needs,
+                                        .what = "the URL of a proxy or a map",
+                                        .like = "{url: \"http://proxy.example.net:3128\"}"};
+
 static const struct conf_member pac_members[] = {
     {"url", &url, .sentence = "Where the script is."},
     {"else", &otherwise, .sentence = "What holds while there is no script."},
@@ -238,15 +284,16 @@ static const struct conf_member upstream_members[] = {
     {"bind", &prefixes, .sentence = "Source addresses."},
     {"mark", &mark, .sentence = "The mark of the sockets (SO_MARK)."},
     {"interface", &interface, .sentence = "The interface that is used (SO_BINDTODEVICE)."},
-    {"via", &hops, .unbuilt = true, .sentence = "Proxies, one after the other until one works."},
-    {"chain", &chain, .unbuilt = true, .sentence = "Proxies, one behind the other."},
-    {"auth", &auth, .unbuilt = true, .sentence = "How ginnel proves who it is."},
+    {"via", &via, .sentence = "Proxies, one after the other until one works; *direct* may be one."},
+    {"chain", &chain, .sentence = "Proxies, one behind the other."},
+    {"auth", &auth, .sentence = "How ginnel proves to those of *via* who it is."},
     {"pac", &pac, .unbuilt = true, .sentence = "A script that decides."},
-    {"resolve", &resolve, .unbuilt = true, .sentence = "*local*: the name is looked up here."},
+    {"resolve", &resolve, .sentence = "*local*: the name is looked up and judged here; *parent*: it is not."},
+    {"deny", &on_off, .sentence = "*yes*: it goes nowhere."},
     {NULL},
 };
 static const char *const upstream_needs[] = {"bind",  "mark", "interface", "via",
-                                             "chain", "pac",  NULL};
+                                             "chain", "pac",  "deny",      NULL};
 const struct conf_shape conf_shape_upstream = {.type = OPTION_MAP,
                                                .list = true,
                                                .members = upstream_members,
@@ -269,16 +316,52 @@ const struct conf_shape conf_shape_cert = {.type = OPTION_MAP,
                                            .what = "a map of files",
                                            .like = "{cert: ca.pem, key: ca.key}"};
 
-static const struct conf_member listen_tls_members[] = {
-    {"cert", &file, .sentence = "The certificate, PEM."},
-    {"key", &file, .sentence = "Its key, PEM."},
-    {"client-ca", &file, .sentence = "Who signs the certificates of clients; they must have one."},
+static const struct option_word self_words[] = {{"auto", 0}, {NULL}};
+static const struct option_word client_words[] = {
+    {"required", TLS_CLIENT_REQUIRED}, {"optional", TLS_CLIENT_OPTIONAL}, {NULL}};
+static const struct option_word part_words[] = {{"common-name", CERT_COMMON_NAME}, {"subject", CERT_SUBJECT}, {"email", CERT_EMAIL},
+                                                {"dns", CERT_DNS}, {"uri", CERT_URI}, {NULL}};
+static const struct option_word server_min_words[] = {{"1.2", TLS_1_2}, {"1.3", TLS_1_3}, {NULL}};
+static const struct option_word ticket_words[] = {{"auto", 0}, {"off", 1}, {NULL}};
+static const struct conf_shape self = {.type = OPTION_WORD, .words = self_words};
+static const struct conf_shape client = {.type = OPTION_WORD, .words = client_words};
+static const struct conf_shape part = {.type = OPTION_WORD, .words = part_words};
+static const struct conf_shape server_min = {.type = OPTION_WORD, .words = server_min_words};
+static const struct conf_shape tickets = {.type = OPTION_FILE, .words = ticket_words};
+static const struct conf_member more_members[] = {
+    {"cert", &file, .sentence = "The certificate and what it was signed with, PEM."},
+    {"key", &file, .sentence = "Its key, PEM; where it is not written, it is in the file of *cert*."},
+    {"ocsp", &file, .sentence = "A response of its OCSP responder, DER."},
     {NULL},
 };
+static const struct conf_shape more = {.type = OPTION_MAP,
+                                       .list = true,
+                                       .members = more_members,
+                                       .needs = cert_needs,
+                                       .what = "a map of files",
+                                       .like = "{cert: two.pem, key: two.key}"};
+static const struct conf_member listen_tls_members[] = {
+    {"cert", &file, .sentence = "The certificate and what it was signed with, PEM."},
+    {"key", &file, .sentence = "Its key, PEM; where it is not written, it is in the file of *cert*."},
+    {"ocsp", &file, .sentence = "A response of its OCSP responder, DER."},
+    {"auto", &on_off, .sentence = "Instead of *cert*: a certificate that ginnel makes itself."},
+    {"more", &more, .sentence = "Other certificates, for clients that ask for their names."},
+    {"client-ca", &file, .sentence = "Who signs the certificates of clients, PEM."},
+    {"client", &client, .sentence = "Whether clients must have a certificate: *required* or *optional*."},
+    {"client-name", &part, .sentence = "Which part of it names the user."},
+    {"client-map", &file, .sentence = "What that part is put through: lines of the part and the user."},
+    {"min", &server_min, .sentence = "The lowest version, 1.2 or 1.3."},
+    {"tickets", &tickets, .sentence = "*auto*, *off*, or a file of keys."},
+    {"clear", &on_off, .sentence = "Whether clear text is spoken on the same port."},
+    {NULL},
+};
+static const char *const listen_tls_needs[] = {"cert", "auto", NULL};
 const struct conf_shape conf_shape_listen_tls = {.type = OPTION_MAP,
                                                  .members = listen_tls_members,
-                                                 .needs = cert_needs,
-                                                 .what = "a map of files",
+                                                 .bare = &self,
+                                                 .needs = listen_tls_needs,
+                                                 .needs_one = true,
+                                                 .what = "auto or a map",
                                                  .like = "{cert: tls.pem, key: tls.key}"};
 
 static const struct conf_member proxy_protocol_members[] = {
@@ -293,15 +376,14 @@ const struct conf_shape conf_shape_proxy_protocol = {.type = OPTION_MAP,
                                                      .like = "{from: 10.0.0.0/8}"};
 
 static const struct option_word system_words[] = {{"system", 0}, {NULL}};
-static const struct option_word tls_words[] = {
-    {"1.0", 10}, {"1.1", 11}, {"1.2", 12}, {"1.3", 13}, {NULL}};
+static const struct option_word tls_words[] = {{"1.2", TLS_1_2}, {"1.3", TLS_1_3}, {NULL}};
 static const struct conf_shape trust = {.type = OPTION_FILE, .list = true, .words = system_words};
 static const struct conf_shape tls_version = {.type = OPTION_WORD, .words = tls_words};
 static const struct conf_member origin_members[] = {
     {"for", &conf_shape_matcher, .sentence = "Which origins."},
     {"trust", &trust, .sentence = "What verifies them."},
     {"min", &tls_version, .sentence = "The lowest version of TLS."},
-    {"client", &conf_shape_cert, .sentence = "The certificate that ginnel shows."},
+    {"client", &conf_shape_cert, .sentence = "The certificate that ginnel shows where it is asked for one."},
     {"verify", &on_off, .sentence = "*no*: their certificates are not looked at."},
     {NULL},
 };

@@ -10,7 +10,7 @@
 #include "base/option.h"
 #include "base/slice.h"
 
-enum { CONF_SHAPE_DEPTH = 8, CONF_MEMBERS_MAX = 48 /* of one map */ };
+enum { CONF_SHAPE_DEPTH = 8, CONF_CREDENTIALS_MAX = 2048 /* user:password */, CONF_MEMBERS_MAX = 48 /* of one map */ };
 
 struct conf_shape {
     enum option_type type;             /* no SECTION, LISTEN, ENTRY */
@@ -22,6 +22,7 @@ struct conf_shape {
     const struct conf_shape *of;       /* DICT: what the values are */
     const char *const *needs; /* MAP: at least one of these keys must stand; NULL-terminated */
     bool needs_one;           /* … and no second one */
+    bool secret;              /* no message shows what stands there */
     const char *what;         /* what messages call it: "a rule"; NULL: by its type */
     const char *like;         /* an example for hints; NULL: by its type */
 };

@@ -32,7 +32,10 @@ static void show_number(struct conf_out *s, unsigned indent, const struct option
     const char *word = v <= INT32_MAX ? word_of(o->words, (int)v) : NULL;
     char text[CONF_VALUE_TEXT];
 
-    conf_value_text(o->type, v, text);
+    if (o->type == OPTION_RATE && !o->min) /* numbers are meant */
+        snprintf(text, sizeof(text), "%llu/s", (unsigned long long)v);
+    else
+        conf_value_text(o->type, v, text);
     conf_out_pair(s, indent, conf_table_key(o), slice_str(word ? word : text));
 }
 
@@ -172,12 +175,31 @@ static void show_open_ports(struct conf_out *s, unsigned indent, const struct op
         conf_show_ports(s, indent, conf_table_key(o), c->ports, c->n_ports);
 }
 
+static void show_trust_of(struct conf_out *s, unsigned indent, const struct conf_tls_from *from)
+{
+    if (from->n_trust == 0) {
+        conf_out_pair(s, indent, "trust", SLICE("system"));
+        return;
+    }
+    conf_out_list(s, indent, "trust");
+    for (unsigned i = 0; i < from->n_trust; i++)
+        conf_out_item(s, indent, slice_str(from->trust[i]));
+    conf_out_end(s);
+}
+
+static void show_trust(struct conf_out *s, unsigned indent, const struct option_def *o, const struct conf *c)
+{
+    UNUSED(o);
+    show_trust_of(s, indent, &c->tls_from[0]);
+}
+
 static const struct {
     const char *path;
     void (*show)(struct conf_out *s, unsigned indent, const struct option_def *o, const struct conf *c);
 } own_places[] = {
     {"clients", show_clients}, {"include", show_include}, {"resolver.servers", show_servers},
     {"admin", show_admin},     {"control", show_control}, {"private", show_private}, {"ports", show_open_ports},
+    {"trust", show_trust},
 };
 
 static void show_leaf(struct conf_out *s, unsigned indent, const struct option_def *o,
@@ -242,6 +264,66 @@ static void show_who(struct conf_out *s, unsigned indent, const struct users *u)
     show_duration(s, indent, "cache", u->cache_ms);
 }
 
+/* ---- TLS ---- */
+
+static void show_files(struct conf_out *s, unsigned indent, const struct conf_tls_files *f)
+{
+    conf_out_pair(s, indent, "cert", slice_str(f->cert));
+    if (f->key)
+        conf_out_pair(s, indent, "key", slice_str(f->key));
+    if (f->staple)
+        conf_out_pair(s, indent, "ocsp", slice_str(f->staple));
+}
+
+static void show_tls_word(struct conf_out *s, unsigned indent, const char *key, int value)
+{
+    const char *word = word_of(conf_shape_member(&conf_shape_listen_tls, slice_str(key))->shape->words, value);
+
+    if (word)
+        conf_out_pair(s, indent, key, slice_str(word));
+}
+
+static void show_tls_clients(struct conf_out *s, unsigned indent, const struct conf_tls *t)
+{
+    if (!t->clients)
+        return;
+    conf_out_pair(s, indent, "client-ca", slice_str(t->client_ca_file));
+    show_tls_word(s, indent, "client", t->clients);
+    show_tls_word(s, indent, "client-name", t->names.part);
+    if (t->map_file)
+        conf_out_pair(s, indent, "client-map", slice_str(t->map_file));
+}
+
+static void show_tls(struct conf_out *s, unsigned indent, const struct conf_tls *t)
+{
+    text_printf(&s->text, "%*stls:\n", (int)indent, "");
+    indent += CONF_OUT_STEP;
+    if (t->self_signed)
+        conf_out_pair(s, indent, "auto", SLICE("on"));
+    else
+        show_files(s, indent, &t->files[0]);
+    if (t->n_pairs > 1) {
+        text_printf(&s->text, "%*smore:\n", (int)indent, "");
+        for (unsigned i = 1; i < t->n_pairs; i++) {
+            s->bullet = true;
+            show_files(s, indent + 2 * CONF_OUT_STEP, &t->files[i]);
+        }
+    }
+    show_tls_clients(s, indent, t);
+    show_tls_word(s, indent, "min", t->min);
+    if (t->tickets == CONF_TICKETS_FILE)
+        conf_out_pair(s, indent, "tickets", slice_str(t->tickets_file));
+    else
+        show_tls_word(s, indent, "tickets", t->tickets);
+    conf_out_pair(s, indent, "clear", t->clear ? SLICE("on") : SLICE("off"));
+}
+
+static void show_balancers(struct conf_out *s, unsigned indent, const struct ranges *from)
+{
+    text_printf(&s->text, "%*sproxy-protocol:\n", (int)indent, "");
+    conf_out_range_list(s, indent + CONF_OUT_STEP, "from", from);
+}
+
 /* localhost is one item in the file and two listeners in the conf. */
 static bool is_of_same_item(const struct conf_listen *a, const struct conf_listen *b)
 {
@@ -260,6 +342,10 @@ static void show_listener(struct conf_out *s, const struct conf_listen *l)
         show_who(s, 2 * CONF_OUT_STEP, l->users);
     if (l->reasons != REASONS_DEFAULT)
         show_word(s, 2 * CONF_OUT_STEP, option("listen.reasons"), l->reasons);
+    if (l->tls)
+        show_tls(s, 2 * CONF_OUT_STEP, l->tls);
+    if (l->proxy_from)
+        show_balancers(s, 2 * CONF_OUT_STEP, l->proxy_from);
 }
 
 static void show_listen(struct conf_out *s, const struct option_def *o, const struct conf *c)
@@ -371,22 +457,101 @@ static void show_mark(struct conf_out *s, unsigned indent, uint32_t mark)
     conf_out_pair(s, indent, "mark", slice_str(text));
 }
 
+/* What is secret is not shown, only where it is. */
+static void show_auth(struct conf_out *s, unsigned indent, const struct hop *h)
+{
+    if (!h->authorization.n)
+        return;
+    if (!h->credentials) {
+        conf_out_comment(s, indent, "auth", "what is written in the configuration, which is not shown");
+        return;
+    }
+    text_printf(&s->text, "%*sauth:\n%*sbasic:\n", (int)indent, "", (int)indent + CONF_OUT_STEP, "");
+    conf_out_pair(s, indent + 2 * CONF_OUT_STEP, "file", slice_str(h->credentials));
+}
+
+static void show_hop(struct conf_out *s, unsigned indent, const struct hop *h)
+{
+    s->bullet = true;
+    conf_out_pair(s, indent, "url", slice_str(h->text));
+    show_auth(s, indent, h);
+}
+
+static void show_hops(struct conf_out *s, unsigned indent, const struct route *r)
+{
+    bool chain = r->n_alternatives == 1 && r->alternatives[0].n_hops > 1;
+
+    conf_out_key(s, indent, chain ? "chain" : "via");
+    conf_out_add(s, SLICE("\n"));
+    for (unsigned i = 0; i < r->n_alternatives; i++) {
+        const struct alternative *a = &r->alternatives[i];
+
+        for (unsigned k = 0; k < a->n_hops; k++)
+            show_hop(s, indent + 2 * CONF_OUT_STEP, &a->hops[k]);
+        if (a->n_hops == 0)
+            text_printf(&s->text, "%*s- direct\n", (int)indent + CONF_OUT_STEP, "");
+    }
+    if (r->resolve)
+        conf_out_pair(s, indent, "resolve", SLICE("local"));
+}
+
+static void show_way(struct conf_out *s, unsigned indent, const struct route *r)
+{
+    s->bullet = true;
+    if (r->deny)
+        conf_out_pair(s, indent, "deny", SLICE("on"));
+    else if (r->n_alternatives)
+        show_hops(s, indent, r);
+    else if (!r->n_bind && !r->mark && !r->interface[0])
+        conf_out_pair(s, indent, "via", SLICE("direct"));
+    if (r->n_bind)
+        show_bind(s, indent, r);
+    if (r->mark)
+        show_mark(s, indent, r->mark);
+    if (r->interface[0])
+        conf_out_pair(s, indent, "interface", slice_str(r->interface));
+    if (r->n_where)
+        conf_show_matchers(s, indent, "for", r->where, r->n_where);
+}
+
 static void show_upstream(struct conf_out *s, const struct option_def *o, const struct conf *c)
 {
     text_printf(&s->text, "%s:%s\n", o->path, c->n_routes ? "" : " []");
-    for (unsigned i = 0; i < c->n_routes; i++) {
-        const struct route *r = &c->routes[i];
+    for (unsigned i = 0; i < c->n_routes; i++)
+        show_way(s, 2 * CONF_OUT_STEP, &c->routes[i]);
+}
 
-        s->bullet = true;
-        if (r->n_bind)
-            show_bind(s, 2 * CONF_OUT_STEP, r);
-        if (r->mark)
-            show_mark(s, 2 * CONF_OUT_STEP, r->mark);
-        if (r->interface[0])
-            conf_out_pair(s, 2 * CONF_OUT_STEP, "interface", slice_str(r->interface));
-        if (r->n_where)
-            conf_show_matchers(s, 2 * CONF_OUT_STEP, "for", r->where, r->n_where);
-    }
+/* ---- TLS ---- */
+
+static void show_origin(struct conf_out *s, unsigned indent, const struct origin_entry *e, const struct conf *c)
+{
+    const struct tls_client_conf *t = &c->tls_clients[e->tls];
+    const struct conf_tls_from *from = &c->tls_from[e->tls];
+
+    s->bullet = true;
+    if (e->n_where)
+        conf_show_matchers(s, indent, "for", e->where, e->n_where);
+    if (!t->verify)
+        conf_out_pair(s, indent, "verify", SLICE("off"));
+    if (from->has_trust)
+        show_trust_of(s, indent, from);
+    if (t->min)
+        conf_out_pair(s, indent, "min", slice_str(word_of(conf_shape_member(&conf_shape_origin, SLICE("min"))->shape->words, (int)t->min)));
+    if (t->verify && !from->has_trust && !t->min && !from->cert) /* all that is written */
+        conf_out_pair(s, indent, "verify", SLICE("on"));
+    if (!from->cert)
+        return;
+    conf_out_key(s, indent, "client");
+    conf_out_add(s, SLICE("\n"));
+    conf_out_pair(s, indent + CONF_OUT_STEP, "cert", slice_str(from->cert));
+    conf_out_pair(s, indent + CONF_OUT_STEP, "key", slice_str(from->key));
+}
+
+static void show_origins(struct conf_out *s, const struct option_def *o, const struct conf *c)
+{
+    text_printf(&s->text, "%s:%s\n", o->path, c->n_origins ? "" : " []");
+    for (unsigned i = 0; i < c->n_origins; i++)
+        show_origin(s, 2 * CONF_OUT_STEP, &c->origins[i], c);
 }
 
 /* ---- rules ---- */
@@ -499,6 +664,7 @@ static const struct {
     {"rules", show_rules},
     {"limits", show_limits},
     {"upstream", show_upstream},
+    {"origins", show_origins},
     {"policy", show_policy},
 };
 

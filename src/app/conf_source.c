@@ -167,6 +167,7 @@ int conf_sources_read(struct conf_sources *s, const char *path, size_t max, unsi
     s->v[*ret_i].owned = b.p;
     s->v[*ret_i].dev = st.st_dev;
     s->v[*ret_i].ino = st.st_ino;
+    s->v[*ret_i].mode = st.st_mode;
     mix(s, path, s->v[*ret_i].text);
     return 0;
 }

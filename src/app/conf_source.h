@@ -19,6 +19,7 @@ struct conf_source {
     size_t base;
     dev_t dev; /* 0 with a borrowed text */
     ino_t ino;
+    mode_t mode;
 };
 
 struct conf_sources {

@@ -5,6 +5,7 @@
 #include "app/conf_upstream.h"
 
 #include "app/conf_entry.h"
+#include "app/conf_hop.h"
 #include "app/conf_matcher.h"
 #include "base/check.h"
 #include "base/num.h"
@@ -56,28 +57,182 @@ static void read_way(const struct conf_node *node, struct route *r)
     memcpy(r->interface, interface->text.p, interface->text.n);
 }
 
-/* What stands in the place of an entry: a word, and none that is built. */
-static void refuse_word(struct conf_build *b, const struct conf_node *node)
+/* ---- parents ---- */
+
+static const struct conf_node *member(const struct conf_node *node, const char *key)
 {
-    if (node->kind == CONF_NODE_TEXT && !node->empty)
-        conf_report_add(b->report, node->at, "remove it: ginnel never ignores what it is told",
-                        "%s as an entry of `upstream` is not in this build",
-                        conf_report_quote(b->report, node->text));
+    return node->kind == CONF_NODE_MAP ? conf_matcher_member(node, key) : NULL;
 }
 
-static void read_entry(struct conf_build *b, const struct conf_node *node, struct route *r)
+static bool is_text(const struct conf_node *node, const char *text)
 {
-    const struct conf_node *bind = conf_matcher_member(node, "bind"), *where = conf_matcher_member(node, "for");
+    return node->kind == CONF_NODE_TEXT && slice_eq(node->text, slice_str(text));
+}
 
-    r->place = conf_build_place(b, node->at);
-    r->turn = arena_zalloc(b->arena, sizeof(*r->turn));
-    if (!r->turn)
+/* One hop; auth (may be NULL) is what stands beside the list it is in. */
+static void read_hop(struct conf_build *b, const struct conf_node *node, const struct conf_node *auth, struct hop *h)
+{
+    const struct conf_node *url = node->kind == CONF_NODE_MAP ? member(node, "url") : node, *own = member(node, "auth");
+
+    if (conf_hop_parse(b->arena, url->text, h) != CONF_HOP_OK) { /* it has been checked */
         conf_build_nomem(b);
+        return;
+    }
+    h->place = conf_build_place(b, url->at);
+    if (!h->tls && !conf_hop_has_port(url->text))
+        conf_report_add(b->warnings, url->at, "proxies are mostly at 3128 or 8080", "port 80 of %s, as none is written", conf_report_quote(b->warnings, url->text));
+    if (own || auth)
+        conf_hop_auth(b, own ? own : auth, h);
+}
+
+static bool same_hop(const struct hop *a, const struct hop *b)
+{
+    return a->tls == b->tls && a->port == b->port && slice_eq(a->host, b->host);
+}
+
+static bool same_way(const struct alternative *a, const struct alternative *b)
+{
+    return a->n_hops == b->n_hops && (a->n_hops == 0 || same_hop(a->hops, b->hops));
+}
+
+static void check_repeated(struct conf_build *b, const struct route *r, const struct conf_node *item, unsigned i)
+{
+    for (unsigned k = 0; k < i; k++)
+        if (same_way(&r->alternatives[k], &r->alternatives[i])) {
+            conf_report_add(b->report, item->at, "remove one of the two", "%s stands in `via` twice",
+                            r->alternatives[i].n_hops ? r->alternatives[i].hops[0].text : "direct");
+            return;
+        }
+}
+
+/* The list's items; what is too many is reported. 0: nothing can be made of it. */
+static unsigned count_hops(struct conf_build *b, const struct conf_node *node, unsigned max)
+{
+    unsigned n = count_items(node);
+
+    if (n == 0)
+        conf_report_add(b->report, node->at, NULL, "`" SLICE_FMT "` is an empty list", SLICE_ARG(node->key->text));
+    if (n > max)
+        conf_report_add(b->report, node->at, NULL, "`" SLICE_FMT "` has more than %u proxies", SLICE_ARG(node->key->text), max);
+    return n <= max ? n : 0;
+}
+
+static void read_via(struct conf_build *b, const struct conf_node *via, const struct conf_node *auth, struct route *r)
+{
+    bool list = via->kind == CONF_NODE_LIST;
+    unsigned n = count_hops(b, via, ROUTE_ALTERNATIVES_MAX), parents = 0;
+    struct alternative *v = n ? arena_zalloc(b->arena, n * sizeof(*v)) : NULL;
+    struct hop *h = n ? arena_zalloc(b->arena, n * sizeof(*h)) : NULL;
+
+    if (n && (!v || !h)) {
+        conf_build_nomem(b);
+        return;
+    }
+    r->alternatives = v;
+    for (const struct conf_node *i = list ? via->first : via; i && n && !b->report->nomem; i = list ? i->next : NULL) {
+        struct alternative *a = &v[r->n_alternatives];
+
+        if (!is_text(i, "direct")) {
+            a->hops = &h[r->n_alternatives];
+            a->n_hops = 1;
+            parents++;
+            read_hop(b, i, auth, &h[r->n_alternatives]);
+        }
+        if (!b->report->nomem)
+            check_repeated(b, r, i, r->n_alternatives++);
+    }
+    if (auth && n && parents == 0)
+        conf_report_add(b->report, auth->key->at, "remove it", "`auth` without a proxy to show it to");
+    if (r->resolve && n && parents == 0)
+        conf_report_add(b->warnings, via->at, "remove it", "`resolve: local` where nothing goes to a proxy");
+    if (parents == 0) /* direct alone is no choice */
+        r->n_alternatives = 0;
+}
+
+static void read_chain(struct conf_build *b, const struct conf_node *chain, const struct conf_node *auth, struct route *r)
+{
+    bool list = chain->kind == CONF_NODE_LIST;
+    unsigned n = count_hops(b, chain, ROUTE_HOPS_MAX), k = 0;
+    struct alternative *a = n ? arena_zalloc(b->arena, sizeof(*a)) : NULL;
+    struct hop *h = n ? arena_zalloc(b->arena, n * sizeof(*h)) : NULL;
+
+    if (auth && n > 1)
+        conf_report_add(b->report, auth->key->at, "write it beside the URL of the one that it is for: {url: …, auth: …}",
+                        "`auth` beside a `chain` of several proxies");
+    if (n && (!a || !h)) {
+        conf_build_nomem(b);
+        return;
+    }
+    for (const struct conf_node *i = list ? chain->first : chain; i && n && !b->report->nomem; i = list ? i->next : NULL)
+        read_hop(b, i, auth, &h[k++]);
+    if (!n)
+        return;
+    a->hops = h;
+    a->n_hops = n;
+    r->alternatives = a;
+    r->n_alternatives = 1;
+}
+
+/* ---- entries ---- */
+
+/* What a key says only beside another one, and what contradicts another one. */
+static void check_words(struct conf_build *b, const struct conf_node *entry)
+{
+    static const char *const ways[] = {"via", "chain", "bind", "mark", "interface", "auth", "resolve"};
+    const struct conf_node *via = member(entry, "via"), *chain = member(entry, "chain"), *auth = member(entry, "auth"), *resolve = member(entry, "resolve"),
+                           *deny = member(entry, "deny");
+    bool on = false;
+
+    if (via && chain)
+        conf_report_add(b->report, chain->key->at, "`via` are alternatives, `chain` are one behind the other; make two entries of it",
+                        "`via` and `chain` in one entry of `upstream`");
+    if (auth && !via && !chain)
+        conf_report_add(b->report, auth->key->at, "remove it", "`auth` without a proxy to show it to");
+    if (resolve && !via && !chain && !deny)
+        conf_report_add(b->report, resolve->key->at, "remove it: what goes direct is looked up here", "`resolve` without `via` or `chain`");
+    if (deny && deny->kind == CONF_NODE_TEXT && conf_value_switch(deny->text, &on) == 0 && !on)
+        conf_report_add(b->report, deny->key->at, "remove it", "`deny: no` says nothing");
+    for (size_t i = 0; on && i < ARRAY_LEN(ways); i++) {
+        const struct conf_node *way = member(entry, ways[i]);
+
+        if (way)
+            conf_report_add(b->report, way->key->at, "remove one of the two", "`%s` beside `deny`: what is refused goes no way", ways[i]);
+    }
+}
+
+static void read_word(const struct conf_node *node, struct route *r)
+{
+    r->deny = is_text(node, "deny"); /* else it is `direct` */
+}
+
+static void read_map(struct conf_build *b, const struct conf_node *node, struct route *r)
+{
+    const struct conf_node *bind = member(node, "bind"), *where = member(node, "for"), *via = member(node, "via"), *chain = member(node, "chain"),
+                           *auth = member(node, "auth"), *resolve = member(node, "resolve");
+
+    r->deny = member(node, "deny");
+    r->resolve = resolve && is_text(resolve, "local");
+    if (via)
+        read_via(b, via, auth, r);
+    else if (chain)
+        read_chain(b, chain, auth, r);
     if (bind)
         read_bind(b, bind, r);
     read_way(node, r);
     if (where && where->kind != CONF_NODE_BAD && !where->open)
         conf_matcher_build(b, where, &r->where, &r->n_where);
+}
+
+static void read_entry(struct conf_build *b, const struct conf_node *node, struct route *r)
+{
+    r->place = conf_build_place(b, node->at);
+    r->turn = arena_zalloc(b->arena, sizeof(*r->turn));
+    if (!r->turn)
+        conf_build_nomem(b);
+    if (node->kind == CONF_NODE_MAP)
+        read_map(b, node, r);
+    else
+        read_word(node, r);
 }
 
 /* Room for n more entries, behind those of the files before. */
@@ -97,6 +252,23 @@ static struct route *grow(struct conf_build *b, unsigned n)
     return &v[c->n_routes - n];
 }
 
+/* Places of entries, for whoever compares them at the end. */
+static bool note_places(struct conf_build *b, const struct conf_node *node, unsigned n)
+{
+    bool list = node->kind == CONF_NODE_LIST;
+    unsigned had = b->conf->n_routes;
+    size_t *at = arena_grow(b->trees, b->route_at, had * sizeof(*at), (had + n) * sizeof(*at));
+
+    if (!at) {
+        conf_build_nomem(b);
+        return false;
+    }
+    b->route_at = at;
+    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+        at[had++] = i->at;
+    return true;
+}
+
 void conf_upstream_read(struct conf_build *b, const struct option_def *o,
                         const struct conf_node *node)
 {
@@ -107,9 +279,9 @@ void conf_upstream_read(struct conf_build *b, const struct option_def *o,
     bool right;
 
     right = conf_entry_check(b, conf_table_key(o), o->shape, node, true);
-    if (conf_report_count(b->report) == before)
-        for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
-            refuse_word(b, i);
+    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+        if (!i->open)
+            check_words(b, i);
     if (!right || conf_report_count(b->report) != before || n == 0)
         return;
     if (n > CONF_ROUTES_MAX - b->conf->n_routes) {
@@ -117,7 +289,7 @@ void conf_upstream_read(struct conf_build *b, const struct option_def *o,
                         CONF_ROUTES_MAX);
         return;
     }
-    r = grow(b, n);
-    for (const struct conf_node *i = list ? node->first : node; r && i; i = list ? i->next : NULL)
+    r = note_places(b, node, n) ? grow(b, n) : NULL;
+    for (const struct conf_node *i = list ? node->first : node; r && i && !b->report->nomem; i = list ? i->next : NULL)
         read_entry(b, i, r++);
 }

@@ -39,7 +39,8 @@ struct conf_kind conf_kind_of_shape(const char *key, const struct conf_shape *s)
                               .max = s->max,
                               .words = s->words,
                               .what = s->what,
-                              .like = s->like};
+                              .like = s->like,
+                              .secret = s->secret};
 }
 
 struct unit {
@@ -276,7 +277,7 @@ static int check_method(struct slice s)
 
 /* A name with an optional port, or a literal: what stands behind a scheme. Names are judged by
  * their bytes only. */
-static int check_authority(struct slice s, bool need_port)
+static int check_authority(struct slice s)
 {
     struct addr a;
     size_t colon;
@@ -284,10 +285,10 @@ static int check_authority(struct slice s, bool need_port)
 
     if (addr_parse(s, &a) == 0)
         return addr_port(&a) ? 0 : ERR_RANGE;
-    if (!need_port && addr_parse_host(s, 0, &a) == 0)
+    if (addr_parse_host(s, 0, &a) == 0)
         return 0;
     colon = slice_find(s, ':');
-    if (colon == 0 || (need_port && colon == s.n))
+    if (colon == 0)
         return ERR_SYNTAX;
     for (size_t i = 0; i < colon; i++)
         if ((unsigned char)s.p[i] <= ' ' || s.p[i] == 0x7f || strchr("/?#@[]<>\"\\^`{|}%", s.p[i]))
@@ -299,23 +300,19 @@ static int check_authority(struct slice s, bool need_port)
     return port ? 0 : ERR_RANGE;
 }
 
-static int check_url(const struct conf_kind *k, struct slice s)
+static int check_url(struct slice s)
 {
-    static const struct slice schemes[] = {
-        {"http://", 7}, {"https://", 8}, {"socks5://", 9}, {"socks5h://", 10}};
-    size_t n = k->type == OPTION_URL ? 2 : ARRAY_LEN(schemes);
+    static const struct slice schemes[] = {{"http://", 7}, {"https://", 8}};
 
     if (has_control(s) || slice_find(s, ' ') < s.n)
         return ERR_SYNTAX;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
         struct slice rest;
 
         if (s.n < schemes[i].n || memcmp(s.p, schemes[i].p, schemes[i].n) != 0)
             continue;
         rest = slice_skip(s, schemes[i].n);
-        if (k->type == OPTION_HOP)
-            return check_authority(rest, true);
-        return check_authority(slice_of(rest.p, slice_find(rest, '/')), false);
+        return check_authority(slice_of(rest.p, slice_find(rest, '/')));
     }
     return ERR_SYNTAX;
 }
@@ -419,8 +416,7 @@ int conf_value_check(const struct conf_kind *k, struct slice s)
     case OPTION_PATTERN:
         return check_pattern(s);
     case OPTION_URL:
-    case OPTION_HOP:
-        return check_url(k, s);
+        return check_url(s);
     case OPTION_LISTENING:
     case OPTION_ADDRESS:
         return addr_parse(s, &a);
@@ -445,6 +441,7 @@ int conf_value_check(const struct conf_kind *k, struct slice s)
     case OPTION_RANGE:
     case OPTION_PREFIX:
     case OPTION_HOST:
+    case OPTION_HOP:
     case OPTION_SECTION:
     case OPTION_LISTEN:
     case OPTION_ENTRY:

@@ -17,6 +17,7 @@ struct conf_kind {
     uint64_t min, max; /* max 0: none are set */
     const struct option_word *words;
     const char *what, *like; /* of the shape, or NULL */
+    bool secret;             /* of the shape */
 };
 
 struct conf_kind conf_kind_of(const struct option_def *o);
@@ -43,7 +44,7 @@ bool conf_value_is_list_file(struct slice s);
 const struct option_word *conf_value_word(const struct option_word *words, struct slice s);
 
 /* Whether the text is a value of that kind: 0, ERR_SYNTAX or ERR_RANGE. Words count. Not for HOST,
- * SNI, RANGE, PREFIX and expressions, which are conf_match's. */
+ * SNI, RANGE, PREFIX and expressions, which are conf_match's, and not for HOP, which is conf_hop's. */
 int conf_value_check(const struct conf_kind *k, struct slice s) MUST_USE;
 
 /* Writes the value of a checked type at the option's offset from base (struct conf, or the item's

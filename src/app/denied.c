@@ -83,6 +83,9 @@ static void explain_target_now(struct target *t, const struct policy *p)
         v.kind = VERDICT_DENY;
         v.reason = d->rec.end;
         v.what = NULL;
+        /* Where the rule is written says nothing about `upstream`. */
+        if (v.reason == END_UPSTREAM_DENIED)
+            v.place = NULL;
     }
     explain(p, &f, &v, EXPLAIN_OPERATOR, &t->explain);
 }

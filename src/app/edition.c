@@ -7,6 +7,7 @@
 #include "app/conf_policy.h"
 #include "app/programs.h"
 #include "app/conf_show.h"
+#include "app/tls_sets.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -55,6 +56,19 @@ static enum reasons reasons_of(const struct conf *c, const struct listeners_item
     return reaches_out(i->socket) ? REASONS_OWN : REASONS_ALL;
 }
 
+/* 1 + its place among the contexts; 0: it has none. */
+static unsigned tls_index(struct edition *e, const struct conf_listen *l)
+{
+    if (!l || !l->tls)
+        return 0;
+    for (unsigned i = 0; i < e->n_tls; i++)
+        if (e->tls_conf[i] == l->tls)
+            return i + 1;
+    e->tls_conf[e->n_tls] = l->tls;
+    e->tls_place[e->n_tls] = l->place;
+    return ++e->n_tls;
+}
+
 static void add_listener(struct edition *e, const struct listeners_item *i)
 {
     unsigned n = e->snap.n_listen++;
@@ -69,9 +83,15 @@ static void add_listener(struct edition *e, const struct listeners_item *i)
         .reasons = reasons_of(e->conf, i),
         .clients = clients_index(e, i->conf),
         .users = i->conf && i->conf->users ? i->conf->users : e->conf->users,
+        .cert_names = i->conf && i->conf->tls && i->conf->tls->cert_names ? i->conf->tls->cert_names : "",
+        .tls = tls_index(e, i->conf),
+        .clear = i->conf && i->conf->tls && i->conf->tls->clear,
+        .names = i->conf && i->conf->tls && i->conf->tls->clients ? &i->conf->tls->names : NULL,
+        .proxy_from = i->conf ? i->conf->proxy_from : NULL,
     };
     if (i->socket->kind != CONF_LISTEN_TCP)
         return;
+    e->listen[n].addr = i->socket->addr;
     if (i->socket->role == LISTEN_ADMIN)
         e->admin[e->policy.n_admin++] = i->socket->addr;
     else
@@ -157,6 +177,8 @@ struct edition *edition_new(struct conf *c, const struct listeners_plan *p, unsi
     e->snap.listen = e->listen;
     e->snap.routes = c->routes;
     e->snap.n_routes = c->n_routes;
+    e->snap.origins = c->origins;
+    e->snap.n_origins = c->n_origins;
     e->snap.limits = c->limits;
     e->snap.n_limits = c->n_limits;
     for (unsigned i = 0; i < p->n; i++)
@@ -235,6 +257,7 @@ void edition_free(struct edition *e)
     if (e->programs)
         programs_release(e->programs, e->conf);
     rules_index_free(e->index);
+    tls_sets_free(e->tls);
     conf_free(e->conf);
     mem_free(e);
 }
@@ -272,6 +295,16 @@ static bool same_users(const struct users *a, const struct users *b)
     return a == b || (a && b && a->content == b->content);
 }
 
+static bool same_tls(const struct conf_tls *a, const struct conf_tls *b)
+{
+    return a == b || (a && b && a->content == b->content);
+}
+
+static bool same_balancers(const struct ranges *a, const struct ranges *b)
+{
+    return a == b || (a && b && same_ranges(a, b));
+}
+
 static bool same_listen(const struct conf *a, const struct conf *b)
 {
     if (a->n_listen != b->n_listen)
@@ -280,7 +313,8 @@ static bool same_listen(const struct conf *a, const struct conf *b)
         const struct conf_listen *x = &a->listen[i], *y = &b->listen[i];
 
         if (!same_text(x->text, y->text) || !same_text(x->name, y->name) || x->reasons != y->reasons ||
-            !same_clients(&x->clients, &y->clients) || !same_users(x->users, y->users))
+            !same_clients(&x->clients, &y->clients) || !same_users(x->users, y->users) ||
+            !same_tls(x->tls, y->tls) || !same_balancers(x->proxy_from, y->proxy_from))
             return false;
     }
     return true;
@@ -334,6 +368,42 @@ static bool same_limits(const struct conf *a, const struct conf *b)
     return true;
 }
 
+/* What proves to parents who ginnel is is not written. */
+static bool same_credentials(const struct alternative *a, const struct alternative *b)
+{
+    for (unsigned i = 0; i < a->n_hops && i < b->n_hops; i++)
+        if (!slice_eq(a->hops[i].authorization, b->hops[i].authorization))
+            return false;
+    return true;
+}
+
+static bool same_upstream(const struct conf *a, const struct conf *b)
+{
+    if (!same_written(a, b, "upstream") || a->n_routes != b->n_routes)
+        return false;
+    for (unsigned i = 0; i < a->n_routes; i++)
+        for (unsigned k = 0; k < a->routes[i].n_alternatives && k < b->routes[i].n_alternatives; k++)
+            if (!same_credentials(&a->routes[i].alternatives[k], &b->routes[i].alternatives[k]))
+                return false;
+    return true;
+}
+
+/* What the files hold that are named. */
+static bool same_client(const struct tls_client_conf *a, const struct tls_client_conf *b)
+{
+    return slice_eq(a->trust, b->trust) && slice_eq(a->pair.cert, b->pair.cert) && slice_eq(a->pair.key, b->pair.key);
+}
+
+static bool same_origins(const struct conf *a, const struct conf *b)
+{
+    if (!same_written(a, b, "origins") || a->n_origins != b->n_origins)
+        return false;
+    for (unsigned i = 0; i < a->n_origins; i++)
+        if (!same_client(&a->tls_clients[a->origins[i].tls], &b->tls_clients[b->origins[i].tls]))
+            return false;
+    return true;
+}
+
 size_t edition_diff(const struct conf *a, const struct conf *b, char *out, size_t cap)
 {
     const struct {
@@ -347,7 +417,10 @@ size_t edition_diff(const struct conf *a, const struct conf *b, char *out, size_
         {"rules", same_written(a, b, "rules")},
         {"private", a->private_in_force == b->private_in_force},
         {"ports", same_written(a, b, "ports")},
-        {"upstream", same_written(a, b, "upstream")},
+        {"upstream", same_upstream(a, b)},
+        {"origins", same_origins(a, b)},
+        {"trust", same_written(a, b, "trust") && same_client(&a->tls_clients[0], &b->tls_clients[0])},
+        {"h2", memcmp(&a->proxy.h2, &b->proxy.h2, sizeof(a->proxy.h2)) == 0},
         {"sizes", memcmp(&a->proxy.sizes, &b->proxy.sizes, sizeof(a->proxy.sizes)) == 0},
         {"capacity", memcmp(&a->proxy.capacity, &b->proxy.capacity, sizeof(a->proxy.capacity)) == 0},
         {"resolver", same_resolver(&a->resolve, &b->resolve)},

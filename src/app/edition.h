@@ -7,6 +7,7 @@
 
 #include "app/listeners.h"
 #include "base/list.h"
+#include "io/tls.h"
 #include "proxy/snapshot.h"
 
 struct programs;
@@ -23,6 +24,11 @@ struct edition {
     struct snapshot_listen listen[LISTENERS_MAX];
     char names[LISTENERS_MAX][sizeof(((struct listen_socket *)0)->text)];
     struct addr own[LISTENERS_MAX], admin[LISTENERS_MAX], local[EDITION_LOCAL_MAX];
+    struct conf_tls *tls_conf[LISTENERS_MAX]; /* of its listeners, each once: contexts of servers, in their order */
+    const char *tls_place[LISTENERS_MAX];
+    unsigned n_tls;
+    char self_names[sizeof(((struct tls_cert_info *)0)->names)]; /* of the certificate of `tls: auto` */
+    struct tls_sets *tls; /* NULL: none were made (an edition of a file) */
     struct list link; /* among the retired */
 };
 

@@ -4,6 +4,7 @@
  */
 #include "app/sd.h"
 #include "app/server.h"
+#include "app/tls_keylog.h"
 #include "base/err.h"
 #include "base/log.h"
 
@@ -181,10 +182,23 @@ static void set_timer(struct server *s)
         at_ms = s->watchdog_at_ms;
     if (s->reload_at_ms && s->reload_at_ms < at_ms)
         at_ms = s->reload_at_ms;
+    if (s->tls_at_ms < at_ms)
+        at_ms = s->tls_at_ms;
     if (s->phase >= HOUSE_DRAIN && s->house.loop.now_ms + SERVER_TICK_MS < at_ms)
         at_ms = s->house.loop.now_ms + SERVER_TICK_MS;
     if (at_ms != UINT64_MAX)
         timer_set_at(&s->timer, at_ms);
+}
+
+/* Keys of tickets, and the certificate that is made here. */
+static void renew_tls(struct server *s)
+{
+    if (s->house.loop.now_ms < s->tls_at_ms)
+        return;
+    s->tls_at_ms = s->house.loop.now_ms + TLS_ROTATE_MS;
+    tls_house_rotate(&s->tls);
+    if (tls_auto_is_old(&s->tls.self) && s->phase == HOUSE_RUN)
+        reload_soon(s, RELOAD_BY_AGE);
 }
 
 static void house_turn(struct task *t, unsigned bits)
@@ -196,9 +210,12 @@ static void house_turn(struct task *t, unsigned bits)
         return;
     if (s->pending)
         handle_signals(s);
+    if (s->keylog)
+        tls_keylog_write(s->keylog);
     if (s->reload_at_ms && s->house.loop.now_ms >= s->reload_at_ms)
         reload_again(s);
     reload_retire(s);
+    renew_tls(s);
     watchdog(s);
     if (s->phase == HOUSE_DRAIN)
         go_deaf(s);
@@ -271,6 +288,9 @@ int house_start(struct server *s)
     task_init(&s->files_task, loop, "files", files_changed);
     timer_init(&s->timer, &s->task);
     house_dump_start(s);
+    s->tls_at_ms = loop->now_ms + TLS_ROTATE_MS;
+    if (s->keylog)
+        tls_keylog_start(s->keylog, loop, &s->task);
     r = watch_signals(s);
     if (r < 0)
         return r;

@@ -128,6 +128,7 @@ static void view_fill(const struct server *s, struct picture *p, struct server_v
         .log = access_counts(s->log),
         .capacity = capacity_view(s),
         .limits = charge_table_count(s->charges),
+        .fingerprint = s->tls.self.fingerprint[0] ? s->tls.self.fingerprint : NULL,
     };
     memcpy(v->reload.counts, s->reloads, sizeof(v->reload.counts));
     view_process(&v->process);
@@ -228,7 +229,7 @@ static char *ask_denied(void *owner, bool json, size_t *ret_n)
 static int ask_why(void *owner, struct slice query, bool json, char **ret_text, size_t *ret_n, char why[SITE_WHY])
 {
     const struct server *s = owner;
-    const struct why_state state = {.charges = s->charges, .now_us = s->house.loop.now_us, .wall_ms = s->house.loop.wall_ms};
+    const struct why_state state = {.charges = s->charges, .board = s->board, .now_ms = s->house.loop.now_ms, .now_us = s->house.loop.now_us, .wall_ms = s->house.loop.wall_ms};
 
     return why_page(s->current, s->charges ? &state : NULL, query, json, ret_text, ret_n, why);
 }

@@ -15,7 +15,10 @@
 #include <string.h>
 #include <time.h>
 
-static const char *const cause_texts[] = {[RELOAD_BY_HUP] = "HUP", [RELOAD_BY_CONTROL] = "control socket", [RELOAD_BY_FILE] = "the file changed"};
+_Static_assert((int)SERVER_TEXT >= (int)TLS_SETS_TEXT, "what is said of contexts fits");
+
+static const char *const cause_texts[] = {[RELOAD_BY_HUP] = "HUP", [RELOAD_BY_CONTROL] = "control socket", [RELOAD_BY_FILE] = "the file changed",
+                                         [RELOAD_BY_AGE] = "the certificate of `tls: auto` is old"};
 
 /* ---- what is over ---- */
 
@@ -191,7 +194,7 @@ static enum reload_result put_in_service(struct server *s, const char *cause, st
     struct listeners_plan p;
     struct access_set *set;
     struct edition *e, *old = s->current;
-    char text[SERVER_TEXT];
+    char text[SERVER_TEXT] = "";
     unsigned closed;
 
     if (listeners_plan(&s->listeners, c, s->control, &p, &le) < 0) {
@@ -204,11 +207,13 @@ static enum reload_result put_in_service(struct server *s, const char *cause, st
         return failed_text(s, cause, text);
     }
     e = edition_new(c, &p, s->generation + 1);
-    if (!e || edition_start_programs(e, &s->programs) < 0) {
+    if (!e || edition_start_programs(e, &s->programs) < 0 || tls_sets_make(&s->tls, e, old, text) < 0) {
+        if (!e || !text[0])
+            snprintf(text, sizeof(text), "out of memory");
         access_close(set);
         listeners_drop(&s->listeners, &p);
         edition_free(e);
-        return failed_text(s, cause, "out of memory");
+        return failed_text(s, cause, text);
     }
     e->snap.released = house_released;
     e->snap.owner = s;
@@ -260,12 +265,14 @@ static enum reload_result load_failed(struct server *s, enum reload_cause why, i
     return all ? failed(s, cause_texts[why], all) : failed_text(s, cause_texts[why], "out of memory");
 }
 
-/* Truncating takes effect a little before the kernel tells of it: what is news has to be so a moment later, too. */
+/* Truncating takes effect a little before the kernel tells of it, and who truncates may lose its processor in between: what is news has to be so a moment later, too,
+ * and what looks broken or empty for longer. */
 static void settle(const struct server *s, int r, const struct conf *c)
 {
-    const struct timespec moment = {.tv_nsec = SERVER_SETTLE_MS * 1000000L};
+    bool bad = r < 0 || c->empty;
+    const struct timespec moment = {.tv_nsec = (bad ? SERVER_SETTLE_BAD_MS : SERVER_SETTLE_MS) * 1000000L};
 
-    if (r < 0 || c->content != s->current->conf->content)
+    if (bad || c->content != s->current->conf->content)
         nanosleep(&moment, NULL);
 }
 
@@ -309,7 +316,7 @@ static enum reload_result load_and_compare(struct server *s, enum reload_cause w
         return not_now(s, cause_texts[why], "a file of the configuration is being written");
     if (r < 0)
         return load_failed(s, why, r, &errors);
-    if (c->content == now->content) {
+    if (c->content == now->content && !tls_auto_is_old(&s->tls.self)) {
         conf_free(c);
         reload_watch(s);
         return RELOAD_UNCHANGED;

@@ -7,6 +7,7 @@
 #include "app/control.h"
 #include "app/sd.h"
 #include "app/server.h"
+#include "app/tls_keylog.h"
 #include "base/board.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -255,9 +256,28 @@ void serve_keep_quotas(struct server *s, const struct conf *c)
         log_error("quotas are not saved, and begin at zero: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME names a folder");
 }
 
+static unsigned count_workers(const struct conf *c)
+{
+    return (unsigned)min_size(c->workers ? c->workers : count_cores(), WORKER_MAX);
+}
+
+static int make_contexts(struct server *s)
+{
+    char text[TLS_SETS_TEXT];
+    int r;
+
+    s->keylog = tls_keylog_open();
+    tls_house_init(&s->tls, count_workers(s->current->conf), s->keylog);
+    s->tls_made = true;
+    r = tls_sets_make(&s->tls, s->current, NULL, text);
+    if (r < 0)
+        log_error("%s", text);
+    return r == 0 ? 0 : r == ERR_NOMEM ? EXIT_OSERR : EXIT_CONFIG;
+}
+
 static int make_workers(struct server *s)
 {
-    unsigned n = s->current->conf->workers ? s->current->conf->workers : count_cores();
+    unsigned n = count_workers(s->current->conf);
     struct worker_opts o = {
         .world = &world_linux,
         .snap = &s->current->snap,
@@ -270,7 +290,7 @@ static int make_workers(struct server *s)
         .access = s->log,
     };
 
-    for (; s->n_workers < n && s->n_workers < WORKER_MAX; s->n_workers++) {
+    for (; s->n_workers < n; s->n_workers++) {
         struct worker *w = mem_zalloc(sizeof(*w));
 
         o.id = s->n_workers;
@@ -342,7 +362,9 @@ static int open_all(struct server *s, struct conf *c)
     if (!s->board || !s->helpers || !s->verifiers || !s->capacity || !s->denials || !s->charges)
         return EXIT_OSERR;
     serve_keep_quotas(s, s->current->conf);
-    r = make_house(s);
+    r = make_contexts(s);
+    if (r == 0)
+        r = make_house(s);
     if (r == 0)
         r = make_workers(s);
     return r ? r : start_workers(s);
@@ -379,6 +401,9 @@ static void close_all(struct server *s)
     LIST_EACH(it, &s->retired)
     edition_free(LIST_ENTRY(it, struct edition, link));
     edition_free(s->current);
+    if (s->tls_made)
+        tls_house_done(&s->tls);
+    tls_keylog_close(s->keylog);
     mem_free(s->last_errors);
     mem_free(s->control);
 }

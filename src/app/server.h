@@ -10,6 +10,7 @@
 #include "app/quota_file.h"
 #include "app/programs.h"
 #include "app/site.h"
+#include "app/tls_sets.h"
 #include "proxy/worker.h"
 
 #include <signal.h>
@@ -24,6 +25,7 @@ enum {
     SERVER_BUSY_MS = 5000, /* how long a reload waits for a file that is being written */
     SERVER_APPLY_MS = 2000, /* how long one waits for the workers to apply the last one */
     SERVER_SETTLE_MS = 10,
+    SERVER_SETTLE_BAD_MS = 60,
     SERVER_LOADS = 3, /* how often files are read that change while they are */
     SERVER_TEXT = 512,
     SERVER_SEEN_MS = 20, /* how long a thread has to say what it runs */
@@ -32,7 +34,7 @@ enum {
 /* DEAF: draining, and the listeners are closed */
 enum house_phase { HOUSE_START = 0, HOUSE_RUN, HOUSE_DRAIN, HOUSE_DEAF, HOUSE_STOP };
 
-enum reload_cause { RELOAD_BY_HUP = 0, RELOAD_BY_CONTROL, RELOAD_BY_FILE };
+enum reload_cause { RELOAD_BY_HUP = 0, RELOAD_BY_CONTROL, RELOAD_BY_FILE, RELOAD_BY_AGE };
 
 /* Asked of a worker by the watchdog, and not yet answered while `out`. */
 struct server_ping {
@@ -60,6 +62,10 @@ struct server {
     struct quota_file *quotas; /* NULL: no limit has had a quota, or it cannot be kept */
     bool quotas_tried;
     struct access_log *log;
+    struct tls_keylog *keylog; /* NULL: none */
+    struct tls_house tls;
+    bool tls_made;
+    uint64_t tls_at_ms; /* when ticket keys are drawn anew */
     struct worker house;
     struct site_ops site;
     bool house_made;

@@ -219,6 +219,10 @@ static void put_head(struct text *t, const struct server_view *v)
     put_reload(t, v);
     put_process(t, v);
     put_log(t, v);
+    if (v->fingerprint) {
+        label(t, "tls: auto");
+        text_printf(t, "SHA-256 %s\n", v->fingerprint);
+    }
 }
 
 /* ---- the tables ---- */

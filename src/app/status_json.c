@@ -216,6 +216,8 @@ static void put_all(struct json *j, const struct server_view *v)
     put_server(j, v);
     put_figures(j, v);
     put_listeners(j, v);
+    if (v->fingerprint)
+        put_text(j, "tls_auto_sha256", v->fingerprint);
     put_reports(j, v);
     json_close(j, '}');
 }

@@ -60,6 +60,7 @@ struct server_view {
     struct view_process process;
     struct view_capacity capacity;
     struct charge_table_counts limits;
+    const char *fingerprint; /* SHA-256 of the certificate of `tls: auto`; NULL: there is none */
     const struct view_listener *listeners;
     unsigned n_listeners;
     const struct view_worker *workers;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* why: asks policy the way the steps of an exchange do (proxy/step_auth.c, step_policy.c, step_route.c), and keeps what it says. Called by the site for the running
+/* why: asks policy the way the steps of an exchange do (proxy/step_auth.c, step_policy.c, step_route.c, step_resolve.c), and keeps what it says. Called by the site for the running
  * instance, and by commands for a file.
  */
 #include "app/why_limits.h"
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "proxy/parents.h"
 
 #include <time.h>
 
@@ -232,6 +233,79 @@ static void judge_without(struct why *w, const struct verdict *first, const stru
         finish(w, v.kind == VERDICT_ALLOW ? WHY_ALLOWED : WHY_REFUSED, &v);
 }
 
+/* ---- ways ---- */
+
+unsigned why_order(const struct why *w, uint8_t order[ROUTE_ALTERNATIVES_MAX])
+{
+    const struct route *r = w->route;
+    unsigned n = 0, n_bad = 0;
+    uint8_t bad[ROUTE_ALTERNATIVES_MAX];
+
+    for (unsigned i = 0; r && i < r->n_alternatives; i++)
+        if (w->state && r->n_alternatives > 1 && parents_are_doubted(w->state->board, w->state->now_ms, &r->alternatives[i]))
+            bad[n_bad++] = (uint8_t)i;
+        else
+            order[n++] = (uint8_t)i;
+    memcpy(order + n, bad, n_bad);
+    return n_bad;
+}
+
+enum match_answer why_ask_route(const struct why *w, unsigned i, enum match_word *ret_word)
+{
+    const struct route *r = &w->edition->snap.routes[i];
+    struct match_facts f = w->facts;
+
+    *ret_word = WORD_NONE;
+    f.to = w->way_to.sa.sa_family != AF_UNSPEC ? &w->way_to : NULL;
+    f.pending = w->way_pending;
+    return r->n_where ? matcher_ask_any(r->where, r->n_where, &f, MATCH_FOR, ret_word) : MATCH_YES;
+}
+
+const struct origin_entry *why_origin(const struct why *w, const struct hop *h)
+{
+    const struct snapshot *s = &w->edition->snap;
+    struct match_facts f = {.minute = MATCH_NO_MINUTE, .port = h->port, .scheme = MATCH_HTTPS};
+    unsigned tls;
+
+    match_facts_host(&f, h->host);
+    tls = origins_find(s->origins, s->n_origins, &f);
+    for (unsigned i = 0; i < s->n_origins && tls; i++)
+        if (s->origins[i].tls == tls)
+            return &s->origins[i];
+    return NULL;
+}
+
+/* True: an entry refuses it. What is known of the address may not be enough: way_needs. */
+static bool find_way(struct why *w, const struct addr *to, uint8_t pending)
+{
+    const struct snapshot *s = &w->edition->snap;
+    struct verdict v = {.kind = VERDICT_DENY, .reason = END_UPSTREAM_DENIED, .would = w->verdict.would, .would_deny = w->verdict.would_deny};
+    struct match_facts f = w->facts;
+
+    w->routed = true;
+    w->way_to = to ? *to : (struct addr){0};
+    w->way_pending = pending;
+    f.to = to;
+    f.pending = pending;
+    w->route = route_find(s->routes, s->n_routes, &f, &w->way_needs);
+    if (!w->route || !w->route->deny)
+        return false;
+    v.place = w->route->place;
+    finish(w, WHY_REFUSED, &v);
+    return true;
+}
+
+/* What is tried first, or after so many others. */
+static bool is_direct(const struct why *w, unsigned after)
+{
+    uint8_t order[ROUTE_ALTERNATIVES_MAX];
+
+    why_order(w, order);
+    if (!w->route || w->route->n_alternatives <= after)
+        return true;
+    return w->route->alternatives[order[after]].n_hops == 0;
+}
+
 /* True: one refuses it. */
 static bool judge_limits(struct why *w, enum limits_when when, const struct addr *to)
 {
@@ -258,34 +332,76 @@ static const struct addr *dialled(const struct why *w)
     return NULL;
 }
 
-static void judge_target(struct why *w, enum why_missing missing, const struct policy_trace *t)
+/* A name that goes to a parent: nothing is looked up. */
+static void judge_by_name(struct why *w, const struct verdict *v, const struct policy_trace *t)
 {
-    struct verdict v;
+    judge_without(w, v, t);
+    w->by_name = w->end == WHY_ALLOWED;
+}
 
-    if (judge_limits(w, LIMITS_FIRST, w->facts.to) || judge_request(w, t, &v))
+/* The name has no address: that is the end, unless a parent may still be asked by name. */
+static void judge_unresolved(struct why *w, const struct verdict *v, const struct policy_trace *t)
+{
+    bool parent = w->routed && !w->way_needs && is_direct(w, 0) && !is_direct(w, 1);
+
+    if (w->routed && (w->way_needs || parent))
+        judge_by_name(w, v, t);
+    if (w->by_name && (parent || find_way(w, NULL, 0) || (!is_direct(w, 0) && !w->route->resolve)))
         return;
+    if (w->end == WHY_ALLOWED)
+        finish(w, WHY_UNRESOLVED, v);
+}
+
+/* Its addresses are judged, and whatever stands in their place. */
+static void judge_with_addresses(struct why *w, const struct verdict *v, enum why_missing missing, const struct policy_trace *t)
+{
     collect_addresses(w);
     for (unsigned i = 0; i < w->n_addrs; i++)
         addr_set_port(&w->addrs[i].addr, w->facts.port);
     if (w->n_addrs)
-        judge_addresses(w, &v, t);
+        judge_addresses(w, v, t);
     else if (missing == WHY_IGNORE)
-        judge_without(w, &v, t);
+        judge_without(w, v, t);
+    else if (w->question->has_addrs)
+        judge_unresolved(w, v, t);
     else
-        finish(w, w->question->has_addrs ? WHY_UNRESOLVED : WHY_NEEDS_ADDRESSES, &v);
+        finish(w, WHY_NEEDS_ADDRESSES, v);
+}
+
+/* As the steps go: towards a parent nothing is looked up, unless an entry before it, or its own, asks for the address. True: it is decided. */
+static bool judge_way_first(struct why *w, const struct verdict *v, const struct policy_trace *t)
+{
+    if (find_way(w, NULL, MATCH_PENDING_ADDRESS))
+        return true;
+    if (w->way_needs || is_direct(w, 0) || w->route->resolve)
+        return false;
+    judge_by_name(w, v, t);
+    return true;
+}
+
+static void judge_target(struct why *w, enum why_missing missing, const struct policy_trace *t)
+{
+    bool routes = w->edition->snap.n_routes;
+    struct verdict v;
+
+    if (judge_limits(w, LIMITS_FIRST, w->facts.to) || judge_request(w, t, &v))
+        return;
+    if (routes && !w->literal && judge_way_first(w, &v, t))
+        return;
+    judge_with_addresses(w, &v, missing, t);
+    if (w->end == WHY_ALLOWED && routes && (!w->routed || w->way_needs))
+        find_way(w, dialled(w), 0);
 }
 
 /* What holds beside, when it passes. */
 static void judge_rest(struct why *w)
 {
-    const struct snapshot *s = &w->edition->snap;
-    const struct policy *p = s->policy;
+    const struct policy *p = w->edition->snap.policy;
     struct match_facts f = w->facts;
     struct verdict v = w->verdict;
 
     if (w->end != WHY_ALLOWED || (!w->local && (judge_limits(w, LIMITS_RULED, NULL) || judge_limits(w, LIMITS_DIALLED, dialled(w)))))
         return;
-    w->route = route_find(s->routes, s->n_routes, &f);
     if (!w->question->connect)
         return;
     w->sni = policy_sni(p, &v);
@@ -424,7 +540,7 @@ static void line_refused(const struct why *w, char out[WHY_LINE])
     char by[512];
 
     /* An address is refused by what keeps it closed, not by the rule that has let the name pass. */
-    if (v->reason == END_DENIED || v->reason == END_SNI_DENIED || v->reason == END_PROTOCOL_DENIED)
+    if (v->reason == END_DENIED || v->reason == END_SNI_DENIED || v->reason == END_PROTOCOL_DENIED || v->reason == END_UPSTREAM_DENIED)
         put_decider(v, by, sizeof(by));
     else
         snprintf(by, sizeof(by), "%s", v->place ? v->place : e->token);

@@ -34,6 +34,8 @@ struct why_address {
 /* What the running instance counts, and its clocks. */
 struct why_state {
     struct charge_table *charges;
+    struct board *board; /* which parents failed lately */
+    uint64_t now_ms;
     uint64_t now_us, wall_ms;
 };
 
@@ -79,7 +81,12 @@ struct why {
     struct verdict verdict; /* what decided, at the end */
     struct addr refused;    /* the address that it is about; AF_UNSPEC: none */
     struct explain explain; /* REFUSED */
-    const struct route *route; /* ALLOWED; NULL: none matched */
+    const struct route *route; /* ALLOWED, or refused by it; NULL: none matched */
+    bool routed;          /* the entries of `upstream` were asked */
+    bool way_needs;       /* … and one of them needs an address before anything can be said */
+    bool by_name;         /* the name goes to a parent: nothing of addresses was asked */
+    uint8_t way_pending;  /* of the facts that they were asked with last */
+    struct addr way_to;   /* likewise; AF_UNSPEC: none */
     enum rule_sni sni;         /* ALLOWED, of a CONNECT */
 };
 
@@ -91,6 +98,13 @@ int why_judge(const struct edition *e, const struct question *q, const struct wh
 /* Whether there is a listener of that name. */
 bool why_listener(const struct edition *e, struct slice name);
 void why_done(struct why *w);
+
+/* The alternatives of its route in the order in which they are tried: those that failed a moment ago come last. How many of those there are at the end. */
+unsigned why_order(const struct why *w, uint8_t order[ROUTE_ALTERNATIVES_MAX]);
+/* What the i-th entry of `upstream` answers. */
+enum match_answer why_ask_route(const struct why *w, unsigned i, enum match_word *ret_word);
+/* Which entry of `origins` is about a parent; NULL: `trust` alone. */
+const struct origin_entry *why_origin(const struct why *w, const struct hop *h);
 
 /* NULL: memory refused. mem_free. lookup: what is to be said about the addresses, NULL nothing. */
 char *why_text(const struct why *w, const char *lookup, size_t *ret_n) MUST_USE;

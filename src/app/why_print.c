@@ -28,14 +28,14 @@ static const char *client_text(const struct why *w, char out[ADDR_TEXT_MAX])
 }
 
 /* "yes", "no: port", "needs the user" */
-static const char *answer_text(const struct why_event *e, char out[64])
+static const char *answer_text(enum match_answer answer, enum match_word word, bool report, char out[64])
 {
-    switch (e->answer) {
+    switch (answer) {
     case MATCH_NO:
-        snprintf(out, 64, "no: %s", match_word_name(e->word));
+        snprintf(out, 64, "no: %s", match_word_name(word));
         break;
     case MATCH_YES:
-        snprintf(out, 64, e->rule->report ? "yes, and only reports" : "yes");
+        snprintf(out, 64, report ? "yes, and only reports" : "yes");
         break;
     case MATCH_NEEDS_USER:
         snprintf(out, 64, "needs the user");
@@ -125,7 +125,7 @@ static void put_rule(struct page *p, const struct why_event *e)
         text_operator(&p->t, slice_str(e->rule->name));
     }
     text_pad(&p->t, p->line, COLUMN_WHAT + p->place + COLUMN_RULE);
-    text_str(&p->t, answer_text(e, answer));
+    text_str(&p->t, answer_text(e->answer, e->word, e->rule->report, answer));
     end_line(p);
 }
 
@@ -303,13 +303,24 @@ static void put_address(struct page *p, int i)
     say(p, "address", addr);
 }
 
+/* How wide the places are that will be shown. */
+static void widen(struct page *p, const char *place)
+{
+    if (strlen(place) + 2 > p->place)
+        p->place = min_size(strlen(place) + 2, COLUMN_PLACE_MOST);
+}
+
 static void put_walk(struct page *p)
 {
+    const struct snapshot *s = &p->w->edition->snap;
+
     p->address = -1;
     p->place = COLUMN_PLACE;
+    for (unsigned i = 0; p->w->routed && i < s->n_routes; i++)
+        widen(p, s->routes[i].place);
     for (size_t i = 0; i < p->w->n_events; i++)
-        if (p->w->events[i].rule && strlen(p->w->events[i].rule->place) + 2 > p->place)
-            p->place = min_size(strlen(p->w->events[i].rule->place) + 2, COLUMN_PLACE_MOST);
+        if (p->w->events[i].rule)
+            widen(p, p->w->events[i].rule->place);
     for (size_t i = 0; i < p->w->n_events; i++) {
         const struct why_event *e = &p->w->events[i];
 
@@ -319,6 +330,92 @@ static void put_walk(struct page *p)
         put_event(p, e);
     }
     put_counted_ones(p, false);
+}
+
+/* ---- ways ---- */
+
+static const char *way_word(const struct route *r)
+{
+    if (r->deny)
+        return "deny";
+    if (r->n_alternatives == 0)
+        return "direct";
+    return r->n_alternatives == 1 && r->alternatives[0].n_hops > 1 ? "chain" : "via";
+}
+
+/* True: nothing behind it is asked. */
+static bool put_route(struct page *p, unsigned i)
+{
+    const struct route *r = &p->w->edition->snap.routes[i];
+    enum match_word word;
+    enum match_answer a = why_ask_route(p->w, i, &word);
+    char answer[64];
+
+    begin_line(p, "upstream");
+    text_str(&p->t, r->place);
+    text_pad(&p->t, p->line, COLUMN_WHAT + p->place);
+    text_str(&p->t, way_word(r));
+    text_pad(&p->t, p->line, COLUMN_WHAT + p->place + COLUMN_RULE);
+    text_str(&p->t, answer_text(a, word, false, answer));
+    end_line(p);
+    return a != MATCH_NO;
+}
+
+static void put_hop(struct page *p, const struct hop *h)
+{
+    const struct origin_entry *e = h->tls ? why_origin(p->w, h) : NULL;
+    bool verified = !e || p->w->edition->conf->tls_clients[e->tls].verify;
+
+    text_str(&p->t, h->text);
+    if (e)
+        text_printf(&p->t, " (%sTLS as %s says)", verified ? "" : "not verified, ", e->place);
+}
+
+static void put_alternative(struct page *p, const struct alternative *a, bool bad)
+{
+    begin_line(p, "through");
+    for (unsigned i = 0; i < a->n_hops; i++) {
+        text_str(&p->t, i ? ", behind it " : "");
+        put_hop(p, &a->hops[i]);
+    }
+    if (a->n_hops == 0)
+        text_str(&p->t, "nothing: direct");
+    if (bad)
+        text_str(&p->t, ": failed a moment ago, so it comes last");
+    end_line(p);
+}
+
+/* Who looks the name up. */
+static void put_lookup(struct page *p)
+{
+    const struct why *w = p->w;
+
+    if (w->literal || !w->route || !w->route->n_alternatives)
+        return;
+    if (w->by_name)
+        say(p, "name", "looked up by the proxy that is asked; here nothing that is about addresses is judged");
+    else if (w->route->resolve)
+        say(p, "name", "looked up here; the proxy is sent the address that was judged");
+}
+
+static void put_ways(struct page *p)
+{
+    const struct why *w = p->w;
+    uint8_t order[ROUTE_ALTERNATIVES_MAX];
+    unsigned n, n_bad;
+
+    for (unsigned i = 0; i < w->edition->snap.n_routes && w->routed; i++)
+        if (put_route(p, i))
+            break;
+    if (w->end != WHY_ALLOWED)
+        return;
+    if (!w->route)
+        say(p, "upstream", w->routed ? "none of them: direct" : "direct");
+    n = w->route ? w->route->n_alternatives : 0;
+    n_bad = why_order(w, order);
+    for (unsigned i = 0; i < n; i++)
+        put_alternative(p, &w->route->alternatives[order[i]], i >= n - n_bad);
+    put_lookup(p);
 }
 
 static const char *sni_word(enum rule_sni s)
@@ -368,11 +465,10 @@ static void put_end(struct page *p, const char *lookup)
         say(p, "lookup", lookup);
     if (w->sni_assumed && w->facts.sni.n)
         say(p, "sni", "taken to be the target's name");
-    if (w->end == WHY_ALLOWED && !w->local) {
-        say(p, "upstream", w->route ? w->route->place : "direct");
-        if (w->question->connect)
-            put_tunnel(p);
-    }
+    if (!w->local && (w->end != WHY_REFUSED || w->verdict.reason == END_UPSTREAM_DENIED) && (w->routed || w->end == WHY_ALLOWED))
+        put_ways(p);
+    if (w->end == WHY_ALLOWED && !w->local && w->question->connect)
+        put_tunnel(p);
     if (w->verdict.would)
         say(p, "would be", rule_title(w->verdict.would));
     if (w->end == WHY_REFUSED)
@@ -404,10 +500,10 @@ static void json_addr(struct json *j, const char *key, const struct addr *a)
         json_kstr(j, key, SLICE("unix"));
 }
 
+static const char *const json_answers[] = {"no", "yes", "needs-user", "needs-address", "needs-sni"};
+
 static void json_event(struct json *j, const struct why *w, const struct why_event *e)
 {
-    static const char *const answers[] = {"no", "yes", "needs-user", "needs-address", "needs-sni"};
-
     json_open(j, '{');
     json_page_z(j, "stage", stage_names[e->stage]);
     if (e->address >= 0)
@@ -417,7 +513,7 @@ static void json_event(struct json *j, const struct why *w, const struct why_eve
         json_page_z(j, "rule", e->rule->name);
         json_page_z(j, "kind", e->rule->kind == RULE_ALLOW ? "allow" : "deny");
         json_kbool(j, "report", e->rule->report);
-        json_page_z(j, "answer", answers[e->answer]);
+        json_page_z(j, "answer", json_answers[e->answer]);
         if (e->word != WORD_NONE)
             json_page_z(j, "word", match_word_name(e->word));
     } else {
@@ -425,6 +521,65 @@ static void json_event(struct json *j, const struct why *w, const struct why_eve
         json_page_z(j, "block", e->block ? e->block->text : NULL);
     }
     json_close(j, '}');
+}
+
+/* As events of the walk. True: nothing behind it is asked. */
+static bool json_route(struct json *j, const struct why *w, unsigned i)
+{
+    const struct route *r = &w->edition->snap.routes[i];
+    enum match_word word;
+    enum match_answer a = why_ask_route(w, i, &word);
+
+    json_open(j, '{');
+    json_page_z(j, "stage", "upstream");
+    json_page_z(j, "place", r->place);
+    json_page_z(j, "kind", way_word(r));
+    json_page_z(j, "answer", json_answers[a]);
+    if (word != WORD_NONE)
+        json_page_z(j, "word", match_word_name(word));
+    json_close(j, '}');
+    return a != MATCH_NO;
+}
+
+static void json_hop(struct json *j, const struct why *w, const struct hop *h)
+{
+    const struct origin_entry *e = h->tls ? why_origin(w, h) : NULL;
+
+    json_open(j, '{');
+    json_page_z(j, "url", h->text);
+    json_page_z(j, "origins", e ? e->place : NULL);
+    if (h->tls)
+        json_kbool(j, "verified", w->edition->conf->tls_clients[e ? e->tls : 0].verify);
+    json_close(j, '}');
+}
+
+static void json_alternative(struct json *j, const struct why *w, const struct alternative *a, bool bad)
+{
+    json_open(j, '{');
+    json_key(j, "hops");
+    json_open(j, '[');
+    for (unsigned i = 0; i < a->n_hops; i++)
+        json_hop(j, w, &a->hops[i]);
+    json_close(j, ']');
+    if (w->state)
+        json_kbool(j, "failed_lately", bad);
+    json_close(j, '}');
+}
+
+/* In the order in which they are tried; hops of none: direct. */
+static void json_ways(struct json *j, const struct why *w)
+{
+    unsigned n = w->route ? w->route->n_alternatives : 0, n_bad;
+    uint8_t order[ROUTE_ALTERNATIVES_MAX];
+
+    n_bad = why_order(w, order);
+    json_key(j, "ways");
+    json_open(j, '[');
+    for (unsigned i = 0; i < n; i++)
+        json_alternative(j, w, &w->route->alternatives[order[i]], i >= n - n_bad);
+    json_close(j, ']');
+    if (n && !w->literal)
+        json_page_z(j, "lookup_by", w->by_name ? "proxy" : "ginnel");
 }
 
 static void json_limit_state(struct json *j, const struct why_limit *e)
@@ -532,6 +687,8 @@ static void json_decision(struct json *j, const struct why *w)
         json_kbool(j, "would_deny", true);
     if (w->end == WHY_ALLOWED && !w->local) {
         json_page_z(j, "upstream", w->route ? w->route->place : "direct");
+        if (w->route && w->route->n_alternatives)
+            json_ways(j, w);
         if (w->question->connect) {
             json_page_z(j, "sni", sni_word(w->sni));
             json_page_z(j, "expect", expect_word(w));
@@ -557,6 +714,9 @@ static void json_all(struct json *j, const void *what)
     json_open(j, '[');
     for (size_t i = 0; i < told->w->n_events; i++)
         json_event(j, told->w, &told->w->events[i]);
+    for (unsigned i = 0; told->w->routed && i < told->w->edition->snap.n_routes; i++)
+        if (json_route(j, told->w, i))
+            break;
     json_close(j, ']');
     json_page_z(j, "lookup", told->lookup);
     json_decision(j, told->w);

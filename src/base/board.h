@@ -11,8 +11,9 @@
 
 enum { BOARD_KEY_MAX = 272, BOARD_SHARDS = 16 };
 
-/* USER: who has shown a right password. GUESSES: how often a client has given a wrong one. PEER: the name of a user of this machine. */
-enum board_kind { BOARD_DNS = 1, BOARD_FAMILY, BOARD_USER, BOARD_GUESSES, BOARD_PEER };
+/* USER: who has shown a right password. GUESSES: how often a client has given a wrong one. PEER: the name of a user of this machine. PARENT: a
+ * parent proxy that failed a moment ago. */
+enum board_kind { BOARD_DNS = 1, BOARD_FAMILY, BOARD_USER, BOARD_GUESSES, BOARD_PEER, BOARD_PARENT };
 
 struct board;
 

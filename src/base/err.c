@@ -31,6 +31,8 @@ const char *err_text(int code)
         return "not permitted to this process";
     case ERR_INTERFACE:
         return "no such network interface";
+    case ERR_TLS:
+        return "TLS failed";
     default:
         /* Both C libraries keep strerror's answer per thread or in constants. */
         return code < 0 && code > ERR_LIMIT ? strerror(-code) : "unknown error";

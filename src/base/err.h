@@ -18,6 +18,7 @@ enum err {
     ERR_PORTS = -1008, /* every port towards that target is in use */
     ERR_PRIVILEGE = -1009, /* this process may not do that: a capability is missing */
     ERR_INTERFACE = -1010, /* no network interface has that name */
+    ERR_TLS = -1011,       /* TLS failed: conn_tls_facts says how */
 };
 
 /* OK: n > 0 bytes were moved. AGAIN: nothing now, a wake-up follows. EOF: the orderly end. ERR: broken for good. */

@@ -37,7 +37,7 @@ enum option_type {
     OPTION_FILE,      /* the path of a file, relative to the file that names it */
     OPTION_PATTERN,   /* the same; its last part may have * ? [ */
     OPTION_URL,       /* http:// or https://, an authority, and a path */
-    OPTION_HOP,       /* a proxy: http:// https:// socks5:// socks5h:// with authority and port */
+    OPTION_HOP,       /* a proxy: http:// or https://, and an authority */
     OPTION_LISTENING, /* an address and a port, localhost and a port, unix:/path */
     OPTION_ADDRESS,   /* an address and a port */
     OPTION_SERVER,    /* an address, with or without a port */

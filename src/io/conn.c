@@ -27,7 +27,35 @@ void conn_ready(struct conn *c, unsigned ev)
         bits |= TASK_TX;
     }
     if (bits)
-        task_wake(c->task, bits);
+        conn_wake(c, bits);
+}
+
+void conn_wake(struct conn *c, unsigned bits)
+{
+    /* What lies above has to look for itself what that means: its own end may not have come yet. */
+    while (c->above) {
+        c = c->above;
+        c->ready |= CONN_RX | CONN_TX;
+        bits = TASK_RX | TASK_TX;
+        if (c->ops->stirred)
+            c->ops->stirred(c);
+    }
+    task_wake(c->task, bits);
+}
+
+void conn_stack(struct conn *upper, struct conn *lower)
+{
+    CHECK(!upper->below && !lower->above);
+    upper->below = lower;
+    lower->above = upper;
+    lower->task = NULL;
+}
+
+void conn_unstack(struct conn *upper)
+{
+    CHECK(upper->below);
+    upper->below->above = NULL;
+    upper->below = NULL;
 }
 
 void conn_broke(struct conn *c, int error)

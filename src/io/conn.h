@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* conn: bytes both ways, the first seam. Kinds: tcp; in the simulation a scripted one; later TLS over any conn.
+/* conn: bytes both ways, the first seam. Kinds: tcp; TLS over any conn (conn_tls.h); a tunnel's stream (mux/conn_stream.h); in the simulation a scripted one.
+ * Conns stack: the upper one owns the one `below` it, and what happens there is told to the upper one's task (conn_ready climbs).
  * Readiness is edge-triggered: `ready` says what may be tried; a call that finds nothing clears its bit and a wake-up of
  * conn->task follows when that changes. Whoever takes over conn->task looks at `ready` first.
  * Owner: one at a time (session, mux, dial, stream). Thread: its loop's. Freed by conn_close or conn_reset, at the end of the turn. */
@@ -23,6 +24,8 @@ struct conn_ops {
     enum io (*established)(struct conn *c);
     int (*fd)(struct conn *c, enum conn_dir dir);
     void (*close)(struct conn *c, bool reset);
+    /* Something has happened to the one below: notes what of it is this one's, and arranges to write what waits. NULL: nothing to do. */
+    void (*stirred)(struct conn *c);
 };
 
 struct conn {
@@ -34,7 +37,8 @@ struct conn {
     int error;       /* sticky negative code once broken: from then on recv gives what is left, then ERR, never EOF */
     const struct conn_ops *ops;
     struct loop *loop;
-    struct task *task; /* woken on readiness */
+    struct task *task; /* woken on readiness; of a conn that has one above: NULL */
+    struct conn *above, *below; /* the conn that is stacked on it; the one that it is stacked on. NULL: none */
     uint64_t rx_bytes, tx_bytes;
 };
 
@@ -82,6 +86,20 @@ enum { CONN_RESET_GRACE_MS = 700, CONN_RESET_POLL_MS = 20 };
 /* A call on its descriptor, or for its queues, failed for good: notes the error and has the reader meet it. */
 void conn_broke(struct conn *c, int error);
 
+/* The bits of `ready` have changed: wakes the task of the topmost above it, or its own. For the kinds' own use. */
+void conn_wake(struct conn *c, unsigned bits);
+
+/* Puts `upper` on `lower`, which is upper's from now on and wakes nobody by itself; and takes them apart again (lower->task is NULL then). */
+void conn_stack(struct conn *upper, struct conn *lower);
+void conn_unstack(struct conn *upper);
+/* The lowest: the socket's. */
+static inline struct conn *conn_lowest(struct conn *c)
+{
+    while (c->below)
+        c = c->below;
+    return c;
+}
+
 /* What the kernel reported since the last turn; for the kinds' own use: sets ready, hup, error and wakes. */
 void conn_ready(struct conn *c, unsigned epoll_events);
 
@@ -110,8 +128,12 @@ struct dial_from {
 };
 /* The dial of world_linux: see loop.h. */
 int conn_tcp_dial(struct loop *loop, const struct addr *to, const struct dial_from *from, struct conn **ret_conn) MUST_USE;
-/* The local address of a tcp conn; false for other kinds. */
+/* The local address of a tcp conn, or of the one that lies under this; false for other kinds. */
 bool conn_tcp_local(struct conn *c, struct addr *ret_local);
+/* The smoothed round trip of the socket that lies under it, as the kernel measures it; 0: unknown. A system call. */
+uint64_t conn_rtt_us(struct conn *c);
+/* So much may wait unsent in the socket that lies under it: what many share, nobody shall fill for long. Other kinds: nothing happens. */
+void conn_unsent_max(struct conn *c, int bytes);
 /* The user whose process connected the other end of a Unix socket; false for other kinds. */
 bool conn_tcp_peer(struct conn *c, uint32_t *ret_uid);
 

@@ -349,7 +349,26 @@ bool conn_tcp_local(struct conn *c, struct addr *ret_local)
 {
     socklen_t n = sizeof(ret_local->in6);
 
+    c = conn_lowest(c);
     return c->ops == &tcp_ops && getsockname(tcp_of(c)->fd, &ret_local->sa, &n) == 0;
+}
+
+uint64_t conn_rtt_us(struct conn *c)
+{
+    struct tcp_info info;
+    socklen_t n = sizeof(info);
+
+    c = conn_lowest(c);
+    if (c->ops != &tcp_ops || getsockopt(tcp_of(c)->fd, IPPROTO_TCP, TCP_INFO, &info, &n))
+        return 0;
+    return info.tcpi_rtt;
+}
+
+void conn_unsent_max(struct conn *c, int bytes)
+{
+    c = conn_lowest(c);
+    if (c->ops == &tcp_ops)
+        setsockopt(tcp_of(c)->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
 bool conn_tcp_peer(struct conn *c, uint32_t *ret_uid)
@@ -357,6 +376,7 @@ bool conn_tcp_peer(struct conn *c, uint32_t *ret_uid)
     struct ucred cred;
     socklen_t n = sizeof(cred);
 
+    c = conn_lowest(c);
     if (c->ops != &tcp_ops || getsockopt(tcp_of(c)->fd, SOL_SOCKET, SO_PEERCRED, &cred, &n))
         return false;
     *ret_uid = cred.uid;

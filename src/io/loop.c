@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/conn.h"
+#include "io/conn_tls.h"
 #include "io/pipes.h"
 
 #include <limits.h>
@@ -393,6 +394,7 @@ int loop_init(struct loop *loop, const struct world_ops *world)
     list_init(&loop->flush);
     list_init(&loop->grave);
     list_init(&loop->resets);
+    list_init(&loop->closing);
     loop_clock(loop);
     wheel_init(&loop->wheel, loop->now_ms);
     objcache_init(&loop->blocks, LOOP_BLOCK, LOOP_KEEP);
@@ -419,6 +421,7 @@ fail:
 
 void loop_done(struct loop *loop)
 {
+    conn_tls_reap_all(loop);
     conn_tcp_reap_all(loop);
     loop_graveyard(loop);
     if (loop->epfd >= 0)

@@ -110,6 +110,7 @@ struct loop {
     struct wheel wheel;
     struct list small, bulk, flush, grave;
     struct list resets; /* sockets whose RST waits until their last bytes have left (conn_tcp) */
+    struct list closing; /* TLS conns that have been closed, whose last bytes the one below has not taken yet (conn_tls) */
     struct watch wake_watch;
     struct ring_ptr inbox;
     bool inbox_more; /* the last turn left messages */

@@ -16,19 +16,23 @@ struct mux;
  * LINGER  the last answer is written: shut down, discard, close      CLOSED  the conn ended: close */
 enum mux_state { MUX_IDLE, MUX_BUSY, MUX_LINGER, MUX_CLOSED };
 
+/* h1 carries one stream at a time, and belongs to one exchange while it is in use. h2 carries many: in the client role it stays its pool's while exchanges
+ * have streams on it. */
 struct mux_ops {
     const char *name;
+    bool shared;
     enum mux_state (*serve)(struct mux *m);
     struct stream *(*open)(struct mux *m, struct task *task);
     bool (*reusable)(struct mux *m);
     void (*close)(struct mux *m, bool reset);
     unsigned (*waits)(struct mux *m, struct stream_look *ret_look);
+    unsigned (*room)(struct mux *m); /* NULL: 1 when reusable */
 };
 
 struct mux {
     unsigned magic;
     const struct mux_ops *ops;
-    struct task *task; /* the owner's: woken when no stream is out */
+    struct task *task; /* the owner's: woken when no stream is out; h2: whenever what mux_serve, mux_room or mux_reusable would say may have changed */
     /* Server role: a request begins. The owner sets stream->task and wakes it; it runs nothing. */
     void (*on_stream)(struct mux *m, struct stream *s);
     void *owner;
@@ -47,8 +51,13 @@ enum { MUX_DISCARD_BYTES = 256 * 1024, MUX_DISCARD_MS = 1000 };
 enum { MUX_EARLY_MAX = 16384 };
 struct mux *mux_server_new(struct conn *conn, const struct h1_limits *limits, struct slice early) MUST_USE;
 struct mux *mux_client_new(struct conn *conn, const struct h1_limits *limits) MUST_USE;
+/* The same for HTTP/2: see mux_h2.h. A server's early bytes begin with the client's preface. */
+struct h2_conf;
+struct mux *mux_h2_server_new(struct conn *conn, const struct h2_conf *conf, struct slice early) MUST_USE;
+struct mux *mux_h2_client_new(struct conn *conn, const struct h2_conf *conf) MUST_USE;
 
-/* Server role, called by the owner when its task was woken (or a stream was released): moves on whatever does not need a stream. */
+/* Server role, called by the owner when its task was woken (or a stream was released): moves on whatever does not need a stream. Shared ones in the client role: BUSY while a
+ * stream is out, CLOSED once the connection has ended, else IDLE. */
 static inline enum mux_state mux_serve(struct mux *m)
 {
     return m->ops->serve(m);
@@ -64,6 +73,12 @@ static inline struct stream *mux_open(struct mux *m, struct task *task)
 static inline bool mux_reusable(struct mux *m)
 {
     return m->ops->reusable(m);
+}
+
+/* Client role: how many streams may be opened on it now. 0 while it is full, for good when it is not reusable. */
+static inline unsigned mux_room(struct mux *m)
+{
+    return m->ops->room ? m->ops->room(m) : m->ops->reusable(m);
 }
 
 /* Server role: what its owner's task waits for while no stream is out: CONN_RX, CONN_TX, both or 0; and what lies under it. Changes nothing. */

@@ -35,6 +35,7 @@ struct mux_h1 {
     bool close;         /* no further message on this connection */
     bool crlf_due;      /* an announced chunk is complete but for its line end, which leaves with what comes next */
     bool expects;       /* server role: the client waits for 100 before it sends content */
+    char *ws_accept;    /* client role: what has to answer a Sec-WebSocket-Key of ours (RFC 6455 4.1); NULL: there was none */
 };
 
 struct mux_h1 *h1_of_mux(struct mux *m);

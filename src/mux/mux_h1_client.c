@@ -6,6 +6,8 @@
 #include "mux/mux_h1.h"
 
 #include "base/check.h"
+#include "base/mem.h"
+#include "mux/ws_key.h"
 
 static const struct stream_ops client_stream_ops;
 
@@ -34,11 +36,51 @@ static bool client_reusable(struct mux *mux)
     return !(c->ready & CONN_RX) || wire_recv(&m->wire, m->loop->scratch, 1, &n) == IO_AGAIN;
 }
 
+static enum target_form form_of(const struct head *h)
+{
+    if (h->method == METHOD_CONNECT)
+        return FORM_AUTHORITY;
+    if (h->to_proxy)
+        return FORM_ABSOLUTE;
+    return slice_eq(h->path, SLICE("*")) ? FORM_ASTERISK : FORM_ORIGIN;
+}
+
+/* From a client that has none (HTTP/2, RFC 8441 5): the handshake is ours then. */
+static int client_ws_key(struct mux_h1 *m, const struct head *h, char key[WS_KEY_LEN + 1])
+{
+    if (h->version < 20 || !slice_eq_nocase(h->protocol, SLICE("websocket")) || hdrs_find(&h->fields, HDR_SEC_WEBSOCKET_KEY))
+        return 0;
+    m->ws_accept = mem_alloc(WS_ACCEPT_LEN + 1);
+    if (!m->ws_accept)
+        return ERR_NOMEM;
+    return ws_key_new(key) < 0 || ws_key_accept(slice_of(key, WS_KEY_LEN), m->ws_accept) < 0 ? ERR_NOMEM : 0;
+}
+
+static void client_ws_forget(struct mux_h1 *m)
+{
+    mem_free(m->ws_accept);
+    m->ws_accept = NULL;
+}
+
+/* The answer to a key of ours is nobody else's. */
+static bool client_ws_accepted(struct mux_h1 *m, struct head *h)
+{
+    const struct field *f = hdrs_find(&h->fields, HDR_SEC_WEBSOCKET_ACCEPT);
+    bool good;
+
+    if (!m->ws_accept || h->status != 101)
+        return true;
+    good = f && slice_eq(f->value, slice_str(m->ws_accept));
+    hdrs_remove(&h->fields, HDR_SEC_WEBSOCKET_ACCEPT);
+    return good;
+}
+
 static enum io client_send_head(struct stream *s, const struct head *h, bool last)
 {
     struct mux_h1 *m = h1_of(s);
+    char key[WS_KEY_LEN + 1];
     struct h1_out o = {
-        .form = slice_eq(h->path, SLICE("*")) ? FORM_ASTERISK : FORM_ORIGIN,
+        .form = form_of(h),
         .version = 11,
         .protocol = h->protocol,
         .te_trailers = h->te_trailers,
@@ -49,6 +91,10 @@ static enum io client_send_head(struct stream *s, const struct head *h, bool las
     else if (h->body == BODY_STREAMED)
         o.framing = H1_FRAME_CHUNKED;
     m->method = h->method;
+    if (client_ws_key(m, h, key) < 0)
+        return h1_fault_set(m, END_NO_MEMORY, "the request's head could not be written");
+    if (m->ws_accept)
+        o.ws_key = slice_of(key, WS_KEY_LEN);
     if (h1_write_request(&m->wire.out, h, &o) < 0)
         return h1_fault_set(m, END_NO_MEMORY, "the request's head could not be written");
     return h1_begin_content(m, o.framing, h->length, last);
@@ -72,6 +118,10 @@ static enum io client_recv_head(struct stream *s, struct arena *a, struct head *
     *ret_head = h;
     if (client_is_interim(h))
         return IO_OK;
+    if (!client_ws_accepted(m, h)) {
+        m->close = true;
+        return h1_fault_set(m, END_UPSTREAM_NONSENSE, "the origin's Sec-WebSocket-Accept is not the answer to the key it was sent");
+    }
     if (h->close || h->version < 11 || h1_body_direct(&m->body) == UINT64_MAX)
         m->close = true;
     /* What the origin does with its connection is no matter of the client's. */
@@ -87,6 +137,7 @@ static void client_release(struct stream *s)
     struct conn *c = m->wire.conn;
 
     CHECK(m->state == H1_ATTACHED);
+    client_ws_forget(m);
     m->parser = NULL;
     s->task = NULL;
     if (c)

@@ -31,6 +31,7 @@ struct stream_fault {
 struct stream_look {
     struct conn *conn;
     size_t unread, unsent; /* bytes read too much, and not yet written */
+    bool shared; /* others use the conn too, and its mux looks after it: whoever waits at this stream waits for `unread` alone */
 };
 
 struct stream;
@@ -63,6 +64,7 @@ struct stream {
     bool tunnel;
     bool begun; /* a byte of the head that is being read has arrived */
     uint32_t head_bytes; /* of heads written, as they go out (server role, for the log) */
+    bool unprocessed; /* client role, after a fault: the peer says that it has done nothing with it (h2: REFUSED_STREAM, above GOAWAY's last id; C66) */
     struct stream_fault fault; /* set before IO_ERR is returned */
     const struct hdrs *trailers; /* received; valid once rx is END, NULL when there were none */
 };

@@ -125,6 +125,7 @@ bool explain_is_refusal(enum end_reason r)
     case END_SNI_DENIED:
     case END_PROTOCOL_DENIED:
     case END_RELOADED:
+    case END_UPSTREAM_DENIED:
         return true;
     default:
         return false;
@@ -133,7 +134,7 @@ bool explain_is_refusal(enum end_reason r)
 
 bool explain_knows(enum end_reason r)
 {
-    return r == END_NOT_ADMITTED || r == END_DENIED || r == END_ADDRESS_DENIED || r == END_LOOP;
+    return r == END_NOT_ADMITTED || r == END_DENIED || r == END_ADDRESS_DENIED || r == END_LOOP || r == END_UPSTREAM_DENIED;
 }
 
 static bool is_final(const struct policy *p, const struct verdict *v)
@@ -180,6 +181,14 @@ static void why_address(const struct match_facts *f, const struct verdict *v, en
         put(o, "the target's address, %.*s, is in %s, which `private` keeps closed", (int)addr_host_text(f->to, addr), addr, v->what);
 }
 
+static void why_upstream(const struct match_facts *f, struct out *o)
+{
+    char target[EXPLAIN_TARGET];
+
+    explain_target(f, target);
+    put(o, "an entry of `upstream` says that %s goes nowhere", target);
+}
+
 static void why(const struct policy *p, const struct match_facts *f, const struct verdict *v, enum explain_reader reader, struct out *o)
 {
     switch ((unsigned)v->reason) {
@@ -194,6 +203,9 @@ static void why(const struct policy *p, const struct match_facts *f, const struc
         return;
     case END_LOOP:
         put(o, "the target is this proxy itself");
+        return;
+    case END_UPSTREAM_DENIED:
+        why_upstream(f, o);
         return;
     default:
         put(o, "%s%s%s", end_info(v->reason)->text, v->what ? ": " : "", v->what ? v->what : "");
@@ -297,6 +309,15 @@ static void way_address(const struct policy *p, const struct match_facts *f, con
     }
 }
 
+static void way_upstream(const struct match_facts *f, const struct verdict *v, struct explain *e, struct out *o)
+{
+    char host[EXPLAIN_SCALAR];
+
+    explain_host(f->host, host);
+    e->kind = EXPLAIN_KEY;
+    put(o, "the operator adds `- {for: %s, via: …}` to `upstream`%s%s", host, v->place ? ", before " : "", v->place ? v->place : "");
+}
+
 static void way_not_admitted(const struct match_facts *f, struct explain *e, struct out *o)
 {
     char addr[ADDR_TEXT_MAX];
@@ -339,6 +360,9 @@ static void way(const struct policy *p, const struct match_facts *f, const struc
     case END_AUTH_THROTTLED:
         e->kind = EXPLAIN_KEY;
         put(o, "the right password, a while later");
+        return;
+    case END_UPSTREAM_DENIED:
+        way_upstream(f, v, e, o);
         return;
     case END_LIMIT_REQUESTS:
     case END_LIMIT_TUNNELS:

@@ -234,6 +234,11 @@ static bool arrives(const struct policy *p, const struct addr *listeners, unsign
     return false;
 }
 
+bool policy_is_own(const struct policy *p, const struct addr *to)
+{
+    return arrives(p, p->own, p->n_own, to) || arrives(p, p->admin, p->n_admin, to);
+}
+
 /* What an address is refused for. Rules in report mode are remembered: one of them might have opened it. */
 static void refuse(struct verdict *v, enum end_reason reason, const char *place, const char *what)
 {

@@ -66,6 +66,9 @@ struct policy_trace {
 bool policy_admits(const struct policy *p, unsigned set, const struct addr *client);
 struct verdict policy_admit(const struct policy *p, unsigned set, const struct addr *client, const struct policy_trace *t);
 
+/* A connection to this address would arrive at one of our own listeners, or at our administration. */
+bool policy_is_own(const struct policy *p, const struct addr *to);
+
 /* Walks from rule `from` (0: the beginning, else a NEEDS verdict's rule). `before`: the verdict of the walk that stopped there, NULL at first: what it noted of
  * `would` goes on. t may be NULL. A rule in report mode is waited for only if the request is allowed without it, and only for the address.
  * What is refused whatever may still become known is refused at once, by the first rule that is certain; else facts that come later never change ALLOW

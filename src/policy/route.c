@@ -5,15 +5,42 @@
 
 #include <stddef.h>
 
-static bool route_holds(const struct route *r, const struct match_facts *f)
+static enum match_answer entry_asks(const struct matcher *where, unsigned n, const struct match_facts *f)
 {
-    return r->n_where == 0 || matcher_ask_any(r->where, r->n_where, f, MATCH_FOR, NULL) == MATCH_YES;
+    return n == 0 ? MATCH_YES : matcher_ask_any(where, n, f, MATCH_FOR, NULL);
 }
 
-const struct route *route_find(const struct route *v, unsigned n, const struct match_facts *f)
+const struct route *route_find(const struct route *v, unsigned n, const struct match_facts *f, bool *ret_needs)
+{
+    bool needs = false;
+    const struct route *found = NULL;
+
+    for (unsigned i = 0; i < n && !needs && !found; i++) {
+        enum match_answer a = entry_asks(v[i].where, v[i].n_where, f);
+
+        if (a == MATCH_YES)
+            found = &v[i];
+        needs = a == MATCH_NEEDS_ADDRESS;
+    }
+    if (ret_needs)
+        *ret_needs = needs;
+    return found;
+}
+
+bool route_may_be_direct(const struct route *r)
+{
+    if (!r || r->n_alternatives == 0)
+        return !r || !r->deny;
+    for (unsigned i = 0; i < r->n_alternatives; i++)
+        if (r->alternatives[i].n_hops == 0)
+            return true;
+    return false;
+}
+
+unsigned origins_find(const struct origin_entry *v, unsigned n, const struct match_facts *f)
 {
     for (unsigned i = 0; i < n; i++)
-        if (route_holds(&v[i], f))
-            return &v[i];
-    return NULL;
+        if (entry_asks(v[i].where, v[i].n_where, f) == MATCH_YES)
+            return v[i].tls;
+    return 0;
 }

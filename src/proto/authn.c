@@ -57,6 +57,35 @@ static bool decode(struct slice s, char *out, size_t cap, size_t *ret_n)
     return (held & ((1u << left) - 1)) == 0;
 }
 
+/* RFC 4648 4. out has room for 4 bytes of each 3, the last ones rounded up. */
+static void encode(struct slice s, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (size_t i = 0; i < s.n; i += 3) {
+        unsigned v = 0, n = (unsigned)(s.n - i < 3 ? s.n - i : 3);
+
+        for (unsigned k = 0; k < 3; k++)
+            v = v << 8 | (k < n ? (unsigned char)s.p[i + k] : 0u);
+        for (unsigned k = 0; k < 4; k++)
+            *out++ = k <= n ? digits[v >> (18 - k * BITS) & 63] : '=';
+    }
+}
+
+struct slice authn_basic_value(struct arena *a, struct slice credentials)
+{
+    static const struct slice scheme = {"Basic ", 6};
+    size_t n = scheme.n + (credentials.n + 2) / 3 * 4;
+    char *p = arena_alloc(a, n + 1);
+
+    if (!p)
+        return SLICE_NONE;
+    memcpy(p, scheme.p, scheme.n);
+    encode(credentials, p + scheme.n);
+    p[n] = '\0';
+    return slice_of(p, n);
+}
+
 static bool has_control(struct slice s)
 {
     for (size_t i = 0; i < s.n; i++)

@@ -4,6 +4,7 @@
 #ifndef PROTO_AUTHN_H
 #define PROTO_AUTHN_H
 
+#include "base/arena.h"
 #include "base/slice.h"
 
 enum {
@@ -29,6 +30,8 @@ struct authn {
 /* The field's value, without OWS at its ends. On OK the parts of *ret_a lie in buf, which holds a password then: the caller wipes it, whatever is
  * returned. */
 enum authn_result authn_basic(struct slice value, char buf[AUTHN_PLAIN_MAX], struct authn *ret_a) MUST_USE;
+/* The other side: "Basic …" of "name:password", in the arena. .p NULL when that is refused. */
+struct slice authn_basic_value(struct arena *a, struct slice credentials) MUST_USE;
 /* Takes the next label off *list; false at its end. */
 bool authn_next_label(struct slice *list, struct slice *ret_label);
 /* token, or token=token (RFC 9110 5.6.2). */

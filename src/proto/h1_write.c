@@ -154,6 +154,8 @@ static void put_connection(struct writer *w, const struct h1_out *o, bool te_tra
         put(w, SLICE("\r\n"));
     if (upgrade)
         put_field(w, SLICE("Upgrade"), o->protocol);
+    if (o->ws_key.n)
+        put_field(w, SLICE("Sec-WebSocket-Key"), o->ws_key);
     if (te_trailers)
         put(w, SLICE("TE: trailers\r\n"));
 }

@@ -18,6 +18,7 @@ struct h1_out {
     bool close;                /* Connection: close (or, with `protocol`, not written) */
     bool keep_alive;           /* Connection: keep-alive (towards HTTP/1.0 only) */
     struct slice protocol;     /* .n > 0: Connection: upgrade and Upgrade: protocol */
+    struct slice ws_key;       /* requests, .n > 0: Sec-WebSocket-Key */
     bool te_trailers;          /* requests: TE: trailers, Connection: TE */
 };
 

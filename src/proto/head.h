@@ -67,6 +67,7 @@ struct head {
     struct slice path;     /* path and query, byte for byte as received; "/" for an empty path; "*" */
     bool expect_continue;
     bool te_trailers;
+    bool to_proxy; /* set by whoever sends it: the next hop is a proxy, and gets the whole target */
 
     /* responses */
     int status;

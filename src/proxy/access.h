@@ -30,8 +30,17 @@ enum {
 /* END: the exchange is over. BEGIN: a tunnel has been accepted; STILL: it lives; both carry the id that END will carry. */
 enum access_event { ACCESS_END = 0, ACCESS_BEGIN, ACCESS_STILL };
 
+/* How a client's connection came in. */
+struct access_door {
+    struct addr balancer;   /* who sent the PROXY header that named the client; family 0: nobody */
+    const char *tls_cipher; /* static */
+    uint16_t tls_version;   /* 0x0303, 0x0304; 0: it was in clear */
+    uint8_t tls_alpn;       /* enum tls_alpn */
+};
+
 /* What is known about one exchange. Slices point into its arena, or into the block it keeps for the life of a tunnel; access_put copies. */
 struct access_record {
+    const struct access_door *door; /* the session's; NULL: in clear, and from the client itself */
     uint64_t id;                /* of the exchange, unique in this process */
     uint64_t start_us, wall_ms; /* loop time; wall clock at start */
     struct slice method, host, path;
@@ -40,13 +49,14 @@ struct access_record {
     struct slice rule;          /* what decided: a rule's name or its file:line; empty: nothing but the default */
     struct slice would;         /* what would have decided, were it enforced: the same; empty: nothing */
     struct slice user, groups, labels, granted; /* as in struct match_facts; empty: nobody */
+    struct slice via;           /* the parents it went through, in order, blanks between; empty: none */
     struct slice sni;           /* the name in a tunnel's ClientHello; empty: none was seen */
-    struct addr client, peer, local; /* peer and local: family 0 when nothing was dialled; client: AF_UNIX on a Unix socket */
+    struct addr client, peer, local; /* peer: who was dialled, be it a parent; peer and local: family 0 when nothing was; client: AF_UNIX on a Unix socket */
     uint64_t bytes_up, bytes_down;   /* content, or a tunnel's bytes */
     uint32_t head_down;              /* bytes of heads sent to the client */
     uint32_t dns_us, connect_us, first_byte_us;
     uint16_t port, status;
-    uint8_t version; /* 10, 11; 0 when no request line was read */
+    uint8_t version; /* 10, 11, 20; 0 when no request line was read */
     uint8_t scheme;  /* of MATCH_*: what the request asked for; 0 unknown */
     bool reused;
     bool tunnel;

@@ -17,7 +17,8 @@ struct entry_head {
 struct packed {
     struct entry_head head;
     uint64_t now_us;
-    struct access_record r; /* its slices' pointers mean nothing here */
+    struct access_record r; /* its slices' pointers mean nothing here; door: whether there is one */
+    struct access_door door;
 };
 
 /* The strings of a record and how much of each is kept. */
@@ -38,13 +39,14 @@ static const struct {
     {offsetof(struct access_record, labels), ACCESS_USER_MAX},
     {offsetof(struct access_record, granted), ACCESS_USER_MAX},
     {offsetof(struct access_record, sni), ACCESS_ENTRY_HOST_MAX},
+    {offsetof(struct access_record, via), ACCESS_ENTRY_HOST_MAX},
     {offsetof(struct access_record, detail), ACCESS_ENTRY_DETAIL_MAX},
 };
 
 enum {
     TEXT_MAX = ACCESS_METHOD_MAX + ACCESS_ENTRY_HOST_MAX + ACCESS_PATH_MAX + 2 * ACCESS_AGENT_MAX +
                ACCESS_TYPE_MAX + ACCESS_ENTRY_NAME_MAX + ACCESS_ENTRY_RULE_MAX +
-               ACCESS_ENTRY_DETAIL_MAX + ACCESS_ENTRY_RULE_MAX + 4 * ACCESS_USER_MAX + ACCESS_ENTRY_HOST_MAX,
+               ACCESS_ENTRY_DETAIL_MAX + ACCESS_ENTRY_RULE_MAX + 4 * ACCESS_USER_MAX + 2 * ACCESS_ENTRY_HOST_MAX,
     ALIGN = 8,
 };
 
@@ -72,6 +74,7 @@ bool access_entry_put(struct ring_bytes *ring, const struct access_record *r, ui
 
     e.packed.now_us = now_us;
     e.packed.r = *r;
+    e.packed.door = r->door ? *r->door : (struct access_door){0};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct slice *s = text_of(&e.packed.r, i);
 
@@ -142,6 +145,7 @@ void access_entry_record(const struct access_entry *e, struct access_record *ret
     const char *p = e->p + sizeof(*packed);
 
     *ret_record = packed->r;
+    ret_record->door = packed->r.door ? &packed->door : NULL;
     *ret_now_us = packed->now_us;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct slice *s = text_of(ret_record, i);

@@ -4,6 +4,7 @@
  */
 #include "proxy/access_format.h"
 
+#include "io/tls.h"
 #include "proxy/access_squid.h"
 #include "proxy/line.h"
 
@@ -60,6 +61,21 @@ static void json_begin(struct line *l, const struct access_record *r)
     if (r->listener.n)
         JSON_TEXT(l, "ginnel.listener", r->listener);
     JSON_ADDR(l, "client", &r->client);
+    if (r->door)
+        JSON_ADDR(l, "ginnel.balancer", &r->door->balancer);
+}
+
+/* Of the client's connection. */
+static void json_tls(struct line *l, const struct access_record *r)
+{
+    const struct access_door *d = r->door;
+
+    if (!d || !d->tls_version)
+        return;
+    JSON_TEXT(l, "tls.version", d->tls_version == 0x0304 ? SLICE("1.3") : SLICE("1.2"));
+    JSON_TEXT(l, "tls.cipher", slice_str(d->tls_cipher));
+    if (d->tls_alpn)
+        JSON_TEXT(l, "tls.next_protocol", d->tls_alpn == TLS_ALPN_H2 ? SLICE("h2") : SLICE("http/1.1"));
 }
 
 static void json_request(struct line *l, const struct access_record *r)
@@ -79,7 +95,7 @@ static void json_request(struct line *l, const struct access_record *r)
     if (r->status)
         JSON_NUMBER(l, "http.response.status_code", r->status);
     if (r->version)
-        JSON_TEXT(l, "network.protocol.version", r->version == 10 ? SLICE("1.0") : SLICE("1.1"));
+        JSON_TEXT(l, "network.protocol.version", r->version == 10 ? SLICE("1.0") : r->version == 20 ? SLICE("2") : SLICE("1.1"));
     if (r->agent.n)
         JSON_TEXT(l, "user_agent.original", r->agent);
 }
@@ -114,6 +130,8 @@ static void json_end(struct line *l, const struct access_record *r)
         LINE_PUT(l, ",\"ginnel.reused\":false");
     if (r->tunnel)
         LINE_PUT(l, ",\"ginnel.tunnel\":true");
+    if (r->via.n)
+        JSON_TEXT(l, "ginnel.via", r->via);
     json_verdict(l, r);
     if (r->event == ACCESS_END)
         JSON_TEXT(l, "ginnel.end", slice_str(end_info(r->end)->token));
@@ -127,6 +145,7 @@ static void format_json(struct line *l, const struct access_record *r, uint64_t 
     json_begin(l, r);
     json_request(l, r);
     json_who(l, r);
+    json_tls(l, r);
     JSON_ADDR(l, "network.peer", &r->peer);
     JSON_ADDR(l, "network.local", &r->local);
     JSON_NUMBER(l, "ginnel.bytes_up", r->bytes_up);
@@ -159,6 +178,8 @@ static void put_request_line(struct line *l, const struct access_record *r)
         line_char(l, '-');
     if (r->version == 10)
         LINE_PUT(l, " HTTP/1.0");
+    else if (r->version == 20)
+        LINE_PUT(l, " HTTP/2.0");
     else
         LINE_PUT(l, " HTTP/1.1");
 }
@@ -241,7 +262,7 @@ static void cut(struct slice *s, size_t n)
     s->n = min_size(s->n, n);
 }
 
-/* A byte escapes to six at most: with these lengths (1790 bytes in all) every layout is shorter than
+/* A byte escapes to six at most: with these lengths (2045 bytes in all) every layout is shorter than
  * ACCESS_LINE_MAX. */
 static void cut_all(struct access_record *r)
 {
@@ -257,6 +278,7 @@ static void cut_all(struct access_record *r)
     cut(&r->groups, ACCESS_USER_MAX);
     cut(&r->labels, ACCESS_USER_MAX);
     cut(&r->sni, 255);
+    cut(&r->via, 255);
     cut(&r->detail, 128);
 }
 

@@ -132,7 +132,10 @@ void access_squid(struct line *l, const struct access_record *r, uint64_t elapse
     line_char(l, ' ');
     url_text_or_dash(l, r->user);
     if (line_known_addr(&r->peer)) {
-        LINE_PUT(l, " HIER_DIRECT/");
+        if (r->via.n)
+            LINE_PUT(l, " FIRSTUP_PARENT/");
+        else
+            LINE_PUT(l, " HIER_DIRECT/");
         line_host(l, &r->peer);
     } else {
         LINE_PUT(l, " HIER_NONE/-");

@@ -77,7 +77,7 @@ void denials_put(struct denials *d, const struct access_record *r, const struct 
     e = &d->v[d->total % DENIALS_MAX];
     e->number = ++d->total;
     e->rec = *r;
-    e->rec.agent = e->rec.referer = e->rec.type = e->rec.detail = SLICE_NONE;
+    e->rec.agent = e->rec.referer = e->rec.type = e->rec.detail = e->rec.via = SLICE_NONE;
     e->to = to ? *to : (struct addr){0};
     e->minute = minute;
     p = e->text;

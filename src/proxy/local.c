@@ -5,11 +5,14 @@
 #include "proxy/local.h"
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/num.h"
 #include "build_config.h"
 #include "io/addr.h"
 #include "policy/explain.h"
 #include "proto/authn.h"
+#include "proxy/dial.h"
+#include "proxy/pac.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 
@@ -138,6 +141,7 @@ struct refusal {
     struct slice say;       /* `say:` */
     struct slice hint;      /* the way out */
     struct slice addresses; /* that were tried */
+    const struct parent_answer *parent; /* what a parent proxy has said; NULL: nothing */
 };
 
 static void json_optional(struct json *j, const char *key, struct slice value)
@@ -169,6 +173,8 @@ static struct slice body_json(struct arena *a, const struct refusal *r)
     json_optional(&j, "place", r->place);
     json_optional(&j, "hint", r->hint);
     json_optional(&j, "addresses", r->addresses);
+    if (r->parent)
+        json_ku64(&j, "parent_status", (uint64_t)r->parent->status);
     json_close(&j, '}');
     p[j.n] = '\n';
     return slice_of(p, j.n + 1);
@@ -308,6 +314,75 @@ static struct slice body_type(enum body_form form)
     return SLICE("text/plain; charset=utf-8");
 }
 
+/* ---- what a parent said ---- */
+
+/* The bytes that may stand in text: everything but control characters. */
+static size_t clean_byte(char c, enum body_form form, char out[6])
+{
+    const char *ref = c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : c == '"' ? "&quot;" : NULL;
+
+    if (form == BODY_HTML && ref) {
+        memcpy(out, ref, strlen(ref));
+        return strlen(ref);
+    }
+    out[0] = c;
+    if (((unsigned char)c < 0x20 && c != '\n' && c != '\t' && c != '\r') || c == 0x7f)
+        out[0] = '?';
+    return 1;
+}
+
+/* The page with the parent's own answer behind it (U13): as text, whatever it is. *body is replaced by x->body, which is freed with the exchange. ERR_NOMEM */
+static int add_parent_page(struct xchg *x, enum body_form form, const struct parent_answer *a, struct slice *body)
+{
+    struct slice lead = form == BODY_HTML ? SLICE("<p>The parent proxy says:</p>\n<pre>") : SLICE("\nThe parent proxy says:\n");
+    struct slice tail = form == BODY_HTML ? SLICE("</pre>\n") : SLICE("\n");
+    size_t n = body->n + lead.n;
+    char *p = mem_alloc(n + a->n_body * 6 + tail.n);
+
+    if (!p)
+        return ERR_NOMEM;
+    memcpy(p, body->p, body->n);
+    memcpy(p + body->n, lead.p, lead.n);
+    for (size_t i = 0; i < a->n_body; i++)
+        n += clean_byte(a->body[i], form, p + n);
+    memcpy(p + n, tail.p, tail.n);
+    mem_free(x->body);
+    x->body = p;
+    *body = slice_of(p, n + tail.n);
+    return 0;
+}
+
+/* As a member of the object. */
+static int add_parent_member(struct xchg *x, const struct parent_answer *a, struct slice *body)
+{
+    size_t cap = body->n + a->n_body * 6 + 32, keep = body->n;
+    char *p = mem_alloc(cap);
+    struct json j;
+
+    if (!p)
+        return ERR_NOMEM;
+    /* The closing brace and the line end come again behind it. */
+    while (keep && (body->p[keep - 1] == '\n' || body->p[keep - 1] == '}'))
+        keep--;
+    memcpy(p, body->p, keep);
+    memcpy(p + keep, ",\"parent_body\":", 15);
+    keep += 15;
+    json_init(&j, p + keep, cap - keep - 2);
+    json_str(&j, slice_of(a->body, a->n_body));
+    memcpy(p + keep + j.n, "}\n", 2);
+    mem_free(x->body);
+    x->body = p;
+    *body = slice_of(p, keep + j.n + 2);
+    return 0;
+}
+
+static int add_parent(struct xchg *x, enum body_form form, const struct refusal *r, struct slice *body)
+{
+    if (!r->parent || !r->parent->n_body || r->reasons == REASONS_NONE)
+        return 0;
+    return form == BODY_JSON ? add_parent_member(x, r->parent, body) : add_parent_page(x, form, r->parent, body);
+}
+
 /* ---- heads ---- */
 
 static int add(struct xchg *x, struct head *h, const char *name, struct slice value)
@@ -351,6 +426,20 @@ static struct slice dns_parameter(struct xchg *x)
     if (x->rec.end != END_DNS_ERROR || !x->req->answer.rcode || !name)
         return SLICE("");
     return arena_printf(&x->arena, "; rcode=\"%s\"", name);
+}
+
+/* RFC 9209 2.1.5, 2.3.15: what the next hop has answered. */
+static struct slice next_hop_parameter(struct xchg *x)
+{
+    const struct parent_answer *a = x->req->answered;
+
+    if (a && (x->rec.end == END_PARENT_REFUSED || x->rec.end == END_PARENT_AUTH))
+        return arena_printf(&x->arena, "; received-status=%d", a->status);
+    if (x->rec.end == END_PARENT_AUTH)
+        return SLICE("; received-status=407");
+    if (x->rec.end == END_TLS_ALERT)
+        return arena_printf(&x->arena, "; alert-id=%u", (unsigned)x->req->alert);
+    return SLICE("");
 }
 
 /* What a string of RFC 8941 3.3.3 may contain: quotes and backslashes escaped, an ellipsis as three dots, every other character that is not printable ASCII
@@ -401,17 +490,17 @@ static struct slice proxy_status(struct xchg *x, const struct refusal *r)
     const char *name = x->snap->conf->name;
     bool token = (name[0] >= 'A' && name[0] <= 'Z') || (name[0] >= 'a' && name[0] <= 'z') || name[0] == '*';
     const char *q = token ? "" : "\"";
-    struct slice dns = dns_parameter(x), details;
+    struct slice dns = dns_parameter(x), hop = next_hop_parameter(x), details;
 
-    if (!dns.p)
+    if (!dns.p || !hop.p)
         return SLICE_NONE;
     if (r->reasons == REASONS_NONE)
         return arena_printf(&x->arena, "%s%s%s; error=%s", q, name, q, r->end->proxy_status);
     details = status_details(x, r);
     if (!details.p)
         return SLICE_NONE;
-    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"" SLICE_FMT "\"" SLICE_FMT, q, name, q, r->end->proxy_status, SLICE_ARG(details),
-                        SLICE_ARG(dns));
+    return arena_printf(&x->arena, "%s%s%s; error=%s; details=\"" SLICE_FMT "\"" SLICE_FMT SLICE_FMT, q, name, q, r->end->proxy_status, SLICE_ARG(details),
+                        SLICE_ARG(dns), SLICE_ARG(hop));
 }
 
 /* ---- what is told ---- */
@@ -440,6 +529,10 @@ static const char *way_out(enum end_reason reason)
         return "the limit is `capacity: {memory: …}`";
     case END_NO_DESCRIPTORS:
         return "the limit of open files (LimitNOFILE, ulimit -n) is too low";
+    case END_PARENT_AUTH:
+        return "the operator gives `upstream: [{via: …, auth: {basic: …}}]` the right credentials";
+    case END_TLS_CERTIFICATE:
+        return "`trust`, or an entry of `origins` for this host";
     case END_AUTH_NEEDED:
         return "the operator adds names with `ginnel passwd`, or to the program that `users` names";
     case END_AUTH_THROTTLED:
@@ -528,6 +621,7 @@ static int refusal_of(struct xchg *x, enum end_reason reason, const char *detail
     struct refusal r = {.status = e->status, .reasons = x->listen->reasons, .end = e, .detail = slice_str(detail ? detail : e->text)};
     const char *hint = way_out(reason);
 
+    r.parent = x->req->answered;
     if (r.reasons != REASONS_NONE) {
         r.target = target_of(x);
         r.hint = hint ? slice_str(hint) : SLICE_NONE;
@@ -567,6 +661,31 @@ size_t local_busy_reply(const char *name, enum end_reason why, bool details, cha
     return min_size((size_t)n, LOCAL_BUSY_MAX - 1);
 }
 
+/* Nearest to the origin first (C71). */
+static int add_members(struct xchg *x, struct head *h, const struct parent_answer *a)
+{
+    for (unsigned i = 0; a && i < a->n_members; i++)
+        if (add(x, h, "Proxy-Status", a->members[i]) < 0)
+            return ERR_NOMEM;
+    return 0;
+}
+
+#define CLEAR_TEXT                                                                                                                     \
+    "400: this port of the proxy speaks TLS, and was spoken to in clear.\nWrite its URL with https:// (curl -x https://HOST:PORT ...; a " \
+    "browser's PAC file says \"HTTPS host:port\").\nThe operator can let both be spoken here: `tls: {clear: yes}`.\n"
+
+size_t local_clear_reply(const char *name, bool details, char out[LOCAL_CLEAR_MAX])
+{
+    const struct end_info *e = end_info(END_BAD_REQUEST);
+    int n = snprintf(out, LOCAL_CLEAR_MAX,
+                     "HTTP/1.1 %d %s\r\nProxy-Status: \"%s\"; error=%s%s\r\nVia: 1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                     e->status, status_reason(e->status), name, e->proxy_status, details ? "; details=\"this port speaks TLS\"" : "", name,
+                     details ? sizeof(CLEAR_TEXT) - 1 : 0, details ? CLEAR_TEXT : "");
+
+    return min_size((size_t)n, LOCAL_CLEAR_MAX - 1);
+}
+
 static struct slice retry_after(struct xchg *x)
 {
     return arena_printf(&x->arena, "%u", x->req->retry_s ? x->req->retry_s : 1);
@@ -583,8 +702,10 @@ int local_error(struct xchg *x, enum end_reason reason, const char *detail, stru
     if (refusal_of(x, reason, detail, &r) < 0)
         return ERR_NOMEM;
     body = body_make(&x->arena, form, &r);
+    if (body.p && add_parent(x, form, &r, &body) < 0)
+        return ERR_NOMEM;
     h = body.p ? head_new(x, e->status, body_type(form), body.n) : NULL;
-    if (!h || add(x, h, "Proxy-Status", proxy_status(x, &r)) < 0)
+    if (!h || add_members(x, h, r.parent) < 0 || add(x, h, "Proxy-Status", proxy_status(x, &r)) < 0)
         return ERR_NOMEM;
     if ((e->status == 503 || e->status == 429) && add(x, h, "Retry-After", retry_after(x)) < 0)
         return ERR_NOMEM;
@@ -593,7 +714,7 @@ int local_error(struct xchg *x, enum end_reason reason, const char *detail, stru
     if (e->status == 405 && add(x, h, "Allow", SLICE("GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, PATCH")) < 0)
         return ERR_NOMEM;
     /* A refused CONNECT is the end of its connection: what its client takes for the tunnel may be on the way. */
-    h->close = must_close(reason) || (e->status == 407 && x->req->head && x->req->head->method == METHOD_CONNECT);
+    h->close = must_close(reason) || ((e->status == 407 || r.parent) && x->req->head && x->req->head->method == METHOD_CONNECT);
     *ret_head = h;
     *ret_body = body;
     return 0;
@@ -695,6 +816,52 @@ static enum xstep internal_site(struct xchg *x)
     return who_am_i(x);
 }
 
+static bool is_page(struct slice path)
+{
+    return slice_eq(path, SLICE("/healthz")) || slice_eq(path, SLICE("/proxy.pac")) || slice_eq(path, SLICE("/wpad.dat"));
+}
+
+static bool is_own_host(struct xchg *x, const struct authority *auth, const struct addr *local)
+{
+    char text[ADDR_TEXT_MAX];
+
+    if (pac_name_is_for(x->listen->cert_names, auth->host))
+        return true;
+    addr_host_text(local, text);
+    return slice_eq(auth->host, slice_str(text)) || (addr_is_loopback(local) && slice_eq(auth->host, SLICE("localhost")));
+}
+
+bool local_is_own_page(struct xchg *x, const struct head *h)
+{
+    enum scheme scheme = x->session->door && x->session->door->tls_version ? SCHEME_HTTPS : SCHEME_HTTP;
+    struct addr local;
+
+    if (h->version != 20 || h->form != FORM_ABSOLUTE || h->scheme != scheme || (h->method != METHOD_GET && h->method != METHOD_HEAD) || !is_page(h->path))
+        return false;
+    if (x->listen->role != LISTEN_PROXY || !conn_tcp_local(x->session->mux->conn, &local))
+        return false;
+    return x->req->port == addr_port(&local) && is_own_host(x, &h->auth, &local);
+}
+
+/* A script for browsers: these listeners, those with TLS first. */
+static enum xstep pac_file(struct xchg *x)
+{
+    const struct head *h = x->req->head;
+    struct slice proxies;
+    struct addr local = {0};
+
+    if (h->method != METHOD_GET && h->method != METHOD_HEAD)
+        return reply(x, 405, SLICE("text/plain; charset=utf-8"), SLICE("405: GET or HEAD\n"));
+    if (!conn_tcp_local(x->session->mux->conn, &local))
+        local = (struct addr){0};
+    if (pac_proxies(&x->arena, x->snap, &h->auth, &local, &proxies) < 0)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    if (proxies.n == 0)
+        return reply(x, 404, SLICE("text/plain; charset=utf-8"), SLICE("404: no listener has an address that could be written into a PAC file\n"));
+    return reply(x, 200, SLICE("application/x-ns-proxy-autoconfig"),
+                 arena_printf(&x->arena, "function FindProxyForURL(url, host) {\n  return \"" SLICE_FMT "\";\n}\n", SLICE_ARG(proxies)));
+}
+
 /* A request that was meant for an origin, or a browser tricked by DNS into asking us: never forwarded (DESIGN 2). */
 static enum xstep origin_form(struct xchg *x)
 {
@@ -703,7 +870,7 @@ static enum xstep origin_form(struct xchg *x)
     if (slice_eq(h->path, SLICE("/healthz")) && (h->method == METHOD_GET || h->method == METHOD_HEAD))
         return reply(x, 200, SLICE("text/plain; charset=utf-8"), SLICE("ok\n"));
     if (slice_eq(h->path, SLICE("/proxy.pac")) || slice_eq(h->path, SLICE("/wpad.dat")))
-        return reply(x, 404, SLICE("text/plain; charset=utf-8"), SLICE("404: no PAC file is served\n"));
+        return pac_file(x);
     return xchg_fail(x, END_BAD_REQUEST, "this is a proxy: send it the whole URL (GET http://host/path) or CONNECT host:port");
 }
 
@@ -735,8 +902,6 @@ enum xstep local_answer(struct xchg *x)
         return xchg_fail(x, END_TRACE_OFF, NULL);
     if (slice_eq(h->auth.host, SLICE("ginnel.internal")))
         return internal_site(x);
-    if (h->scheme == SCHEME_HTTPS && h->method != METHOD_CONNECT)
-        return xchg_fail(x, END_NOT_BUILT, "https targets need CONNECT: this build speaks no TLS to origins");
     if (last_hop(h))
         return options_here(x);
     return STEP_COUNT;

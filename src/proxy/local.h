@@ -11,6 +11,9 @@
 /* A request that is not forwarded but answered here: STEP_REPLY. STEP_COUNT: forward it. */
 enum xstep local_answer(struct xchg *x);
 
+/* HTTP/2 knows no origin-form: whether this request is for one of the few pages of the proxy's own address, by a name or address that this connection was made to. */
+bool local_is_own_page(struct xchg *x, const struct head *h);
+
 /* A request on a listener of role admin or control: STEP_REPLY. */
 enum xstep local_site(struct xchg *x);
 
@@ -20,5 +23,9 @@ int local_error(struct xchg *x, enum end_reason reason, const char *detail, stru
 /* What a client reads that is turned away before a request could be read (a 503); details: it says why. Returns its length. */
 enum { LOCAL_BUSY_MAX = 384 };
 size_t local_busy_reply(const char *name, enum end_reason why, bool details, char out[LOCAL_BUSY_MAX]);
+
+/* What a client reads that speaks in clear where TLS is spoken (a 400). */
+enum { LOCAL_CLEAR_MAX = 768 };
+size_t local_clear_reply(const char *name, bool details, char out[LOCAL_CLEAR_MAX]);
 
 #endif

@@ -31,6 +31,7 @@ struct peek {
     bool watched;      /* the hello was right; the origin may ask for another one (HelloRetryRequest), in which the same name has to stand */
     uint8_t n_origin;
     uint32_t n_held, cap_held;
+    uint32_t n_go;     /* of those that are held, so many, the first, have been judged, and wait for room */
     uint32_t skip;     /* watched: bytes left of the client's present record */
     uint32_t head_ms;  /* how long a message that has begun may take */
     uint64_t held_ms;  /* since when one is waited for; 0: none is */

@@ -138,6 +138,12 @@ void pressure_turn_away(struct worker *w, struct conn **conn, unsigned listen_id
     struct iovec v = {.iov_base = text};
     size_t n;
 
+    /* Inside of TLS there is nothing yet that could be answered, and in clear it would not be understood. */
+    if (l && l->tls && !l->clear) {
+        stats_add(&w->stats, COUNTER_TURNED_AWAY, 1);
+        conn_close(conn);
+        return;
+    }
     v.iov_len = local_busy_reply(w->snap->conf->name, pressure_reason(why), l && l->reasons != REASONS_NONE, text);
     stats_add(&w->stats, COUNTER_TURNED_AWAY, 1);
     /* What has come of the request is taken in, so that closing does not turn into an RST that overtakes the answer. */

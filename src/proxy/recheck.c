@@ -22,19 +22,26 @@ static bool unread(const struct xchg *x)
     return x->peek && x->peek->client == PEEK_HELD && !x->peek->known;
 }
 
+/* What went to a parent by name has no address. */
+static struct verdict judge(const struct policy *p, const struct match_facts *f)
+{
+    struct verdict all = {.kind = VERDICT_NEEDS, .needs = FACT_ADDRESS};
+
+    return f->to ? policy_judge_address(p, f, &all, NULL) : policy_judge(p, f, 0, NULL, NULL);
+}
+
 bool recheck_passes(struct xchg *x, struct verdict *ret_verdict)
 {
     const struct snapshot *snap = x->worker->snap;
     const struct snapshot_listen *listen = session_listen(x->session, snap);
-    struct verdict all = {.kind = VERDICT_NEEDS, .needs = FACT_ADDRESS};
     struct match_facts f = xchg_facts(x);
 
     f.listener = slice_str(listen->name);
-    f.to = &x->rec.peer;
+    f.to = xchg_target(x);
     f.pending = unread(x) ? MATCH_PENDING_SNI : 0;
     *ret_verdict = policy_admit(snap->policy, listen->clients, &x->session->client, NULL);
     if (ret_verdict->kind == VERDICT_ALLOW)
-        *ret_verdict = policy_judge_address(snap->policy, &f, &all, NULL);
+        *ret_verdict = judge(snap->policy, &f);
     if (ret_verdict->kind == VERDICT_NEEDS && x->peek)
         x->peek->ask = true;
     return ret_verdict->kind != VERDICT_DENY;
@@ -58,13 +65,15 @@ enum xstep recheck_refuse(struct xchg *x, const struct verdict *v)
 
 static void look(struct session *s)
 {
-    struct xchg *x = s->xchg;
-    struct verdict v;
+    LIST_EACH(it, &s->xchgs) {
+        struct xchg *x = LIST_ENTRY(it, struct xchg, link);
+        struct verdict v;
 
-    if (!x || !x->tunnel || recheck_passes(x, &v))
-        return;
-    note(x, &v);
-    xchg_cut(x, END_RELOADED, v.what);
+        if (!x->tunnel || recheck_passes(x, &v))
+            continue;
+        note(x, &v);
+        xchg_cut(x, END_RELOADED, v.what);
+    }
 }
 
 static void recheck_run(struct task *t, unsigned bits)

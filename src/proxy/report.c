@@ -67,12 +67,16 @@ const char *report_state_name(unsigned state)
     return state < REPORT_STEP ? names[state] : xchg_step_name((enum xstep)(state - REPORT_STEP));
 }
 
+/* Of several exchanges the oldest speaks for the connection. */
 static unsigned state_of(const struct session *s)
 {
-    if (s->xchg)
-        return REPORT_STEP + (unsigned)s->xchg->step;
+    const struct xchg *x = xchg_first(&s->xchgs);
+
+    if (x)
+        return REPORT_STEP + (unsigned)x->step;
     switch (s->state) {
     case SESSION_GREET:
+    case SESSION_TLS:
         return REPORT_GREET;
     case SESSION_SERVE:
         return s->idle ? REPORT_IDLE : REPORT_LEAVING;
@@ -125,6 +129,7 @@ static void fill_session_xchg(const struct worker *w, const struct xchg *x, stru
 static void fill_session(const struct worker *w, const struct session *s, struct report_session *r)
 {
     struct stream_look look = {.conn = s->conn ? s->conn : s->mux ? s->mux->conn : NULL};
+    const struct xchg *x = xchg_first(&s->xchgs);
 
     *r = (struct report_session){
         .state = (uint8_t)state_of(s),
@@ -132,8 +137,8 @@ static void fill_session(const struct worker *w, const struct session *s, struct
         .deadline_ms = s->deadline_ms ? since(s->deadline_ms, w->loop.now_ms) : UINT64_MAX,
         .queued = !list_empty(&s->task.link),
     };
-    if (s->xchg) {
-        fill_session_xchg(w, s->xchg, r);
+    if (x) {
+        fill_session_xchg(w, x, r);
         return;
     }
     r->x.client = s->client;
@@ -160,12 +165,14 @@ static void look_at(const struct worker *w, const struct session *s, struct repo
     r->states[state]++;
     if (p && p->n[state] < REPORT_SESSIONS)
         p->v[state][p->n[state]++] = s;
-    if (!s->xchg)
-        return;
-    r->exchanges++;
-    r->tunnels += s->xchg->tunnel;
-    if (r->n < r->cap)
-        fill_xchg(w, s->xchg, &r->v[r->n++]);
+    LIST_EACH(it, &s->xchgs) {
+        const struct xchg *x = LIST_ENTRY(it, struct xchg, link);
+
+        r->exchanges++;
+        r->tunnels += x->tunnel;
+        if (r->n < r->cap)
+            fill_xchg(w, x, &r->v[r->n++]);
+    }
 }
 
 /* Of more than can be looked at, the counters tell how many they are. */

@@ -12,13 +12,15 @@
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
-enum { BYTE_TLS_HANDSHAKE = 0x16, BYTE_SOCKS4 = 4, BYTE_SOCKS5 = 5, LINGER_READS = 16 };
+enum { LINGER_READS = 16 };
 
 static void session_free(struct grave *g)
 {
     struct session *s = CONTAINER_OF(g, struct session, grave);
 
     s->magic = OBJ_DEAD;
+    mem_free((char *)(uintptr_t)s->identity.name.p);
+    mem_free(s->door);
     mem_free(s);
 }
 
@@ -34,11 +36,12 @@ static void session_end(struct session *s, bool reset)
 {
     struct worker *w = s->worker;
 
-    CHECK(!s->xchg && s->state != SESSION_DEAD);
+    CHECK(!s->n_xchgs && s->state != SESSION_DEAD);
     kept_free(&s->kept);
     if (w->phase != WORKER_RUN)
         stats_add(&w->stats, session_drain_counter(s, reset), 1);
     s->state = SESSION_DEAD;
+    greet_done(s);
     mux_close(&s->mux, reset);
     if (reset)
         conn_reset(&s->conn);
@@ -70,9 +73,15 @@ static bool session_late(const struct session *s)
 
 /* ---- LINGER ---- */
 
+/* An answer of the greeting's was written without a mux. */
+static struct conn *session_conn(struct session *s)
+{
+    return s->mux ? s->mux->conn : s->conn;
+}
+
 static void session_linger(struct session *s)
 {
-    struct conn *c = s->mux->conn;
+    struct conn *c = session_conn(s);
     struct loop *loop = &s->worker->loop;
 
     for (int i = 0; i < LINGER_READS; i++) {
@@ -105,8 +114,8 @@ static void session_begin_linger(struct session *s)
     s->state = SESSION_LINGER;
     s->linger_until_ms = s->worker->loop.now_ms + SESSION_LINGER_MS;
     session_deadline(s, SESSION_LINGER_QUIET_MS);
-    s->mux->conn->task = &s->task;
-    if (conn_shut(s->mux->conn) < 0) {
+    session_conn(s)->task = &s->task;
+    if (conn_shut(session_conn(s)) < 0) {
         session_end(s, false);
         return;
     }
@@ -134,11 +143,11 @@ static void session_serve(struct session *s)
     case MUX_BUSY:
         /* The exchange has deadlines of its own; without one, an answer is still leaving. */
         s->idle = false;
-        if (!s->xchg && session_late(s))
+        if (!s->n_xchgs && session_late(s))
             session_end(s, true);
-        else if (!s->xchg && !s->deadline_ms)
+        else if (!s->n_xchgs && !s->deadline_ms)
             session_deadline(s, s->worker->snap->conf->timeouts.idle);
-        else if (s->xchg)
+        else if (s->n_xchgs)
             s->deadline_ms = 0;
         return;
     case MUX_LINGER:
@@ -161,23 +170,16 @@ static void session_on_stream(struct mux *m, struct stream *stream)
         stream_release(&stream);
         return;
     }
-    s->xchg = x;
+    list_push(&s->xchgs, &x->link);
+    s->n_xchgs++;
+    /* A shared mux may be done with it before it asks what is next. */
+    s->idle = false;
+    s->deadline_ms = 0;
     stream->task = &x->task;
     task_wake(&x->task, TASK_RX);
 }
 
 /* ---- GREET ---- */
-
-/* What the first byte says. TLS and SOCKS clients are at the wrong door: an HTTP answer would mean nothing to them. */
-static bool session_speaks_http(struct session *s, unsigned char first)
-{
-    if (first != BYTE_TLS_HANDSHAKE && first != BYTE_SOCKS4 && first != BYTE_SOCKS5)
-        return true;
-    stats_add(&s->worker->stats, COUNTER_NOT_HTTP, 1);
-    log_limited(LOG_INFO, 1, "a client began with %s on a plain HTTP proxy port: closed",
-                first == BYTE_TLS_HANDSHAKE ? "TLS" : "SOCKS");
-    return false;
-}
 
 /* While draining: its request may be on the way, but it is not waited for as long as otherwise. */
 static void session_hurry(struct session *s)
@@ -190,30 +192,21 @@ static void session_hurry(struct session *s)
     }
 }
 
-static void session_greet(struct session *s)
+static void session_wait(struct session *s)
+{
+    if (s->worker->phase != WORKER_RUN)
+        session_hurry(s);
+    if (!session_late(s))
+        return;
+    greet_late(s);
+    session_end(s, false);
+}
+
+static void session_begin_serving(struct session *s, bool h2, struct slice early)
 {
     struct worker *w = s->worker;
-    size_t n;
 
-    switch (conn_recv(s->conn, w->loop.scratch, MUX_EARLY_MAX, &n)) {
-    case IO_OK:
-        break;
-    case IO_AGAIN:
-        if (w->phase != WORKER_RUN)
-            session_hurry(s);
-        if (session_late(s))
-            session_end(s, false);
-        return;
-    case IO_EOF:
-    case IO_ERR:
-        session_end(s, false);
-        return;
-    }
-    if (!session_speaks_http(s, (unsigned char)w->loop.scratch[0])) {
-        session_end(s, false);
-        return;
-    }
-    s->mux = mux_server_new(s->conn, &w->limits, slice_of(w->loop.scratch, n));
+    s->mux = h2 ? mux_h2_server_new(s->conn, &w->h2, early) : mux_server_new(s->conn, &w->limits, early);
     if (!s->mux) {
         stats_add(&w->stats, COUNTER_NO_MEMORY, 1);
         session_end(s, true);
@@ -229,6 +222,37 @@ static void session_greet(struct session *s)
     session_serve(s);
 }
 
+/* The greeting's two states follow each other at most twice: inside of TLS there is no TLS. */
+static void session_greet(struct session *s)
+{
+    struct slice early = SLICE_NONE;
+    enum greet_next next = s->state == SESSION_TLS ? GREET_TLS : greet_read(s, &early);
+
+    while (next == GREET_TLS) {
+        next = greet_shake(s);
+        if (next != GREET_H1)
+            break;
+        s->state = SESSION_GREET;
+        next = greet_read(s, &early);
+    }
+    switch (next) {
+    case GREET_WAIT:
+        session_wait(s);
+        return;
+    case GREET_LINGER:
+        session_begin_linger(s);
+        return;
+    case GREET_H1:
+    case GREET_H2:
+        session_begin_serving(s, next == GREET_H2, early);
+        return;
+    case GREET_END:
+    case GREET_TLS:
+        session_end(s, false);
+        return;
+    }
+}
+
 /* ---- life ---- */
 
 static void session_run(struct task *t, unsigned bits)
@@ -239,6 +263,7 @@ static void session_run(struct task *t, unsigned bits)
     t->bulk = false;
     switch (s->state) {
     case SESSION_GREET:
+    case SESSION_TLS:
         session_greet(s);
         return;
     case SESSION_SERVE:
@@ -315,23 +340,36 @@ int session_start(struct worker *w, struct conn **conn, const struct session_opt
     task_init(&s->task, &w->loop, "session", session_run);
     timer_init(&s->timer, &s->task);
     s->conn->task = &s->task;
+    list_init(&s->xchgs);
     list_push(&w->sessions, &s->link);
+    list_init(&s->greet.link);
     session_deadline(s, w->snap->conf->timeouts.head);
     *conn = NULL;
     return 0;
 }
 
+void session_xchg_gone(struct session *s, struct xchg *x)
+{
+    list_del(&x->link);
+    s->n_xchgs--;
+    s->cut |= x->rec.end == END_DRAINED;
+}
+
 void session_drain(struct session *s)
 {
-    s->was_idle = !s->xchg;
+    s->was_idle = !s->n_xchgs;
     if (s->mux)
         s->mux->drain = true;
-    task_wake(s->xchg ? &s->xchg->task : &s->task, TASK_TIMER);
+    LIST_EACH(it, &s->xchgs)
+        task_wake(&LIST_ENTRY(it, struct xchg, link)->task, TASK_TIMER);
+    /* A mux of many streams tells its peer; one of one stream will say it with its answer. */
+    if (!s->n_xchgs || (s->mux && s->mux->ops->shared))
+        task_wake(&s->task, TASK_TIMER);
 }
 
 void session_cut(struct session *s)
 {
-    if (s->xchg)
-        xchg_cut(s->xchg, END_DRAINED, NULL);
+    LIST_EACH(it, &s->xchgs)
+        xchg_cut(LIST_ENTRY(it, struct xchg, link), END_DRAINED, NULL);
     session_end(s, true);
 }

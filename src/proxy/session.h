@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* session: an accepted client connection: GREET (what does the first byte say?) → SERVE (its mux hands out streams, each becomes an
- * exchange) → LINGER (the last answer must not be lost to an RST). Each wait has a deadline.
+/* session: an accepted client connection: GREET (what do the first bytes say? proxy/greet.h) → TLS (its handshake, then GREET again) → SERVE (its mux hands out streams,
+ * each becomes an exchange) → LINGER (the last answer must not be lost to an RST). Each wait has a deadline.
  * Owner: its worker's list. Thread: the worker's. Freed by itself at the end of a turn. */
 #ifndef PROXY_SESSION_H
 #define PROXY_SESSION_H
@@ -8,24 +8,27 @@
 #include "io/addr.h"
 #include "io/conn.h"
 #include "mux/mux.h"
+#include "proxy/access.h"
 #include "proxy/capacity.h"
+#include "proxy/greet.h"
 #include "proxy/snapshot.h"
 
 struct kept;
 struct worker;
 struct xchg;
 
-enum session_state { SESSION_GREET = 0, SESSION_SERVE, SESSION_LINGER, SESSION_DEAD };
+enum session_state { SESSION_GREET = 0, SESSION_TLS, SESSION_SERVE, SESSION_LINGER, SESSION_DEAD };
 /* FRESH: how long one that has just connected has for its first byte when draining begins. */
 enum { SESSION_FRESH_MS = 500 };
 enum { SESSION_LINGER_QUIET_MS = 2000, SESSION_LINGER_MS = 30000 };
 
-/* Who the connection itself says is at its other end, beside what a request says. PEER: a process of this user of the machine (Unix sockets). A client's
- * certificate will be another one. */
-enum session_identity_kind { SESSION_UNASKED = 0, SESSION_NOBODY, SESSION_PEER };
+/* Who the connection itself says is at its other end, beside what a request says. PEER: a process of this user of the machine (Unix sockets). CERT: who
+ * the client's certificate says. */
+enum session_identity_kind { SESSION_UNASKED = 0, SESSION_NOBODY, SESSION_PEER, SESSION_CERT };
 struct session_identity {
     enum session_identity_kind kind;
-    uint32_t uid; /* PEER */
+    uint32_t uid;      /* PEER */
+    struct slice name; /* CERT: of the user; the session's (mem_*) */
 };
 
 struct session {
@@ -35,11 +38,14 @@ struct session {
     struct list link; /* in the worker's sessions */
     struct task task;
     struct timer timer;
-    struct conn *conn; /* GREET; afterwards the mux has it */
+    struct conn *conn; /* GREET, TLS; afterwards the mux has it */
     struct mux *mux;
-    struct xchg *xchg; /* the exchange that is running, if any */
+    struct list xchgs; /* the exchanges that run, oldest first (xchg.link): one at a time over HTTP/1 */
+    unsigned n_xchgs;
     struct kept *kept; /* of its last request, for the next; NULL: nothing is */
-    struct addr client;
+    struct addr client;   /* as a PROXY header says, where one came */
+    struct access_door *door; /* a balancer's header, what TLS has agreed on; NULL: neither (mem_*) */
+    struct greet greet;
     unsigned listen_id; /* where it came in */
     enum listen_role role;
     struct capacity_place place; /* what it takes of `capacity` */
@@ -76,6 +82,8 @@ const struct snapshot_listen *session_listen(struct session *s, const struct sna
 struct session_identity session_identity(struct session *s);
 /* The worker began to drain: idle ones end, others are told that each answer is the last. */
 void session_drain(struct session *s);
+/* An exchange of its has ended. */
+void session_xchg_gone(struct session *s, struct xchg *x);
 /* Ends now, with RST. */
 void session_cut(struct session *s);
 

@@ -19,6 +19,13 @@ enum { SNAPSHOT_WORKERS_MAX = 65 }; /* WORKER_MAX and the house */
 /* Who is served at a listener: clients of the proxy; whoever asks for metrics and health; the operator. */
 enum listen_role { LISTEN_PROXY = 0, LISTEN_ADMIN, LISTEN_CONTROL };
 
+/* Which part of a client's certificate names the user, and what that is put through. */
+enum cert_part { CERT_COMMON_NAME = 0, CERT_SUBJECT, CERT_EMAIL, CERT_DNS, CERT_URI };
+struct cert_names {
+    enum cert_part part;
+    const struct users_table *map; /* rows by identity; a row's value is the user. NULL: the part itself is the user */
+};
+
 struct snapshot_listen {
     unsigned id; /* the same over reloads, while the address stays; from 1 */
     enum listen_role role;
@@ -27,6 +34,19 @@ struct snapshot_listen {
     unsigned clients; /* which of the policy's sets */
     const struct users *users; /* who may use it; NULL: everybody who is admitted */
     bool gone; /* it is in this snapshot no more */
+    struct addr addr; /* family 0: a Unix socket */
+    const char *cert_names; /* of its TLS, ", " between; "" where it has none */
+    unsigned tls; /* 1 + which of the worker's server contexts; 0: it speaks no TLS */
+    bool clear;   /* with tls: clear text is served as well (`clear: yes`); else it is answered 400 */
+    const struct cert_names *names; /* with tls, where clients may have certificates */
+    const struct ranges *proxy_from; /* who has to begin with a PROXY header, and is the only one that may; NULL: nobody */
+};
+
+struct tls_ctx;
+/* A worker's own contexts of a snapshot, made by app on the worker's library context. */
+struct tls_set {
+    struct tls_ctx **server, **client; /* client[0]: `trust` alone */
+    unsigned n_server, n_client;
 };
 
 struct snapshot {
@@ -39,6 +59,9 @@ struct snapshot {
     unsigned n_listen;
     const struct route *routes;
     unsigned n_routes;
+    const struct origin_entry *origins;
+    unsigned n_origins;
+    const struct tls_set *tls[SNAPSHOT_WORKERS_MAX]; /* by worker; NULL: nothing of it needs TLS */
     const struct limit *limits;
     unsigned n_limits;
     bool steady; /* policy_is_steady, and limit_is_steady of all limits; false is always right */

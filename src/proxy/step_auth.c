@@ -239,6 +239,20 @@ static bool is_for_others(const struct head *h)
     return h->method == METHOD_CONNECT || h->form == FORM_ABSOLUTE;
 }
 
+/* The connection was let in with a certificate that names the user: no password says more. */
+static enum xstep certified(struct xchg *x, const struct users *u)
+{
+    struct slice name = session_identity(x->session).name;
+    const struct users_row *groups = u ? users_table_find(&u->groups, name) : NULL;
+
+    forget_credentials(x);
+    x->rec.user = arena_dup(&x->arena, name);
+    if (!x->rec.user.p)
+        return xchg_fail(x, END_NO_MEMORY, NULL);
+    x->rec.groups = groups ? users_row_value(groups) : SLICE_NONE;
+    return STEP_POLICY;
+}
+
 static enum xstep identify(struct xchg *x)
 {
     const struct users *u = users_of(x);
@@ -248,6 +262,8 @@ static enum xstep identify(struct xchg *x)
 
     if (!is_for_others(x->req->head))
         return STEP_POLICY;
+    if (session_identity(x->session).kind == SESSION_CERT)
+        return certified(x, u);
     /* Its users went with its listener: nobody can say any more who it is. */
     if (!u && x->listen->gone && x->session->names_users)
         return xchg_fail(x, END_NOT_ADMITTED, "the listener that it came through is gone, with its users");

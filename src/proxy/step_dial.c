@@ -1,45 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* step dial: an upstream stream: one on a kept connection to a judged address, or the winner of a race over all of them. A request
- * that may not be sent again, or has content (which may outgrow what is kept of it), takes no connection that was idle for more than
+/* step dial: an upstream stream: one on a kept connection to a judged address, or the winner of a race over all of them; or what dial.c finds through parents and over
+ * TLS. The alternatives of a route are tried in order, for as long as no parent has answered. A request that may not be sent again, or has content (which may outgrow what is kept of it), takes no connection that was idle for more than
  * a second: the origin may be closing it.
  */
 #include "base/check.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "mux/stream_conn.h"
+#include "proxy/dial.h"
+#include "proxy/parents.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
-
-/* Which end it is to a client that nothing could be connected. */
-static enum end_reason reason_of(int error)
-{
-    switch (error) {
-    case -ECONNREFUSED:
-        return END_CONNECT_REFUSED;
-    case -EHOSTUNREACH:
-    case -ENETUNREACH:
-    case -EACCES:
-    case -EPERM:
-    case -EINVAL:
-    case -EADDRNOTAVAIL:
-    case -EAFNOSUPPORT:
-    case ERR_PRIVILEGE:
-    case ERR_INTERFACE:
-        return END_CONNECT_UNREACHABLE;
-    case ERR_TIMEOUT:
-    case -ETIMEDOUT:
-        return END_CONNECT_TIMEOUT;
-    case -EMFILE:
-    case -ENFILE:
-        return END_NO_DESCRIPTORS;
-    case ERR_PORTS:
-        return END_NO_PORTS;
-    case ERR_NOMEM:
-    case -ENOBUFS:
-        return END_NO_MEMORY;
-    default:
-        return END_CONNECT_FAILED;
-    }
-}
 
 /* The exchange has its stream: what follows depends on what the client asked for. */
 static enum xstep dialled(struct xchg *x, struct conn *conn)
@@ -56,19 +27,6 @@ static bool replayable(const struct xchg *x)
     return method_idempotent(h->method) && h->body == BODY_NONE;
 }
 
-static struct source_set sources_of(const struct xreq *q)
-{
-    const struct route *r = q->route;
-    struct source_set set = {0};
-
-    if (!r)
-        return set;
-    set = (struct source_set){.v = r->bind, .n = r->n_bind, .way = {.mark = r->mark}};
-    _Static_assert(sizeof(set.way.interface) == sizeof(r->interface), "both are what the kernel takes");
-    memcpy(set.way.interface, r->interface, sizeof(r->interface));
-    return set;
-}
-
 static bool take_kept(struct xchg *x)
 {
     struct xreq *q = x->req;
@@ -77,19 +35,16 @@ static bool take_kept(struct xchg *x)
         .port = q->port,
         .addrs = q->addrs,
         .n_addrs = q->n_addrs,
-        .sources = sources_of(q),
+        .sources = dial_sources(q->route),
         .max_idle_ms = replayable(x) ? UINT64_MAX : UPSTREAM_SURE_MS,
     };
-    struct upstream_end end;
 
     if (q->head->method == METHOD_CONNECT || q->fresh_only)
         return false;
-    x->mux = upstream_take(x->worker->upstream, &want, &end);
+    x->mux = upstream_take(x->worker->upstream, &want, &q->end);
     if (!x->mux)
         return false;
-    x->rec.peer = end.addr;
-    q->from = end.from;
-    q->way = end.way;
+    x->rec.peer = q->end.peer;
     x->upstream = mux_open(x->mux, &x->task);
     if (!x->upstream) {
         mux_close(&x->mux, false);
@@ -109,7 +64,7 @@ static int begin_race(struct xchg *x)
         .n = q->n_addrs,
         .timeout_ms = x->snap->conf->timeouts.connect,
         .task = &x->task,
-        .sources = sources_of(q),
+        .sources = dial_sources(q->route),
         .turn = q->route ? atomic_fetch_add_explicit(q->route->turn, 1, memory_order_relaxed) : 0,
         .memory = &w->ports,
     };
@@ -196,7 +151,7 @@ static const char *detail_of(struct xchg *x, int error)
 
 static enum xstep nothing_connects(struct xchg *x, int error)
 {
-    enum end_reason reason = reason_of(error);
+    enum end_reason reason = dial_reason(error);
 
     /* A limit of ours says nothing about the addresses. */
     if (end_info(reason)->kind == END_KIND_UPSTREAM && error != ERR_PRIVILEGE && error != ERR_INTERFACE)
@@ -207,13 +162,53 @@ static enum xstep nothing_connects(struct xchg *x, int error)
     return xchg_fail(x, reason, detail_of(x, error));
 }
 
-enum xstep step_dial(struct xchg *x)
+/* STEP_DIAL: the next alternative is tried. STEP_COUNT: there is none. */
+static enum xstep another(struct xchg *x)
+{
+    struct xreq *q = x->req;
+
+    if (!xchg_next_alternative(x))
+        return STEP_COUNT;
+    q->phase_us = x->worker->loop.now_us;
+    x->expired = false;
+    return STEP_DIAL;
+}
+
+/* ---- one connection in clear ---- */
+
+static enum xstep race_over(struct xchg *x, enum io r, const struct connect_result *won)
+{
+    struct xreq *q = x->req;
+    enum xstep next;
+
+    warn_foreign(x, &won->foreign);
+    if (r == IO_OK) {
+        x->rec.peer = won->to;
+        q->end = (struct upstream_end){.host = q->head->auth.host, .port = q->port, .addr = won->to, .peer = won->to, .from = won->from, .way = dial_sources(q->route).way};
+        penalise(x, &won->to);
+        return use_conn(x, won->conn);
+    }
+    next = end_info(dial_reason(won->error))->kind == END_KIND_UPSTREAM ? another(x) : STEP_COUNT;
+    return next == STEP_COUNT ? nothing_connects(x, won->error) : next;
+}
+
+/* A parent that broke off may have been tried before: nothing that was for it goes on to the origin. */
+static void leave_parents(struct xchg *x)
+{
+    x->req->parent = NULL;
+    x->rec.via = SLICE_NONE;
+    mem_free(x->to);
+    x->to = NULL;
+}
+
+static enum xstep direct(struct xchg *x)
 {
     struct xreq *q = x->req;
     struct connect_result won;
     enum io r;
 
     if (!q->connect) {
+        leave_parents(x);
         if (take_kept(x))
             return dialled(x, x->mux->conn);
         if (begin_race(x) < 0)
@@ -223,18 +218,126 @@ enum xstep step_dial(struct xchg *x)
         return xchg_abort(x, END_CLIENT_RESET, NULL);
     r = connect_take(&q->connect, &won);
     if (r != IO_AGAIN)
-        warn_foreign(x, &won.foreign);
-    if (r == IO_OK) {
-        x->rec.peer = won.to;
-        q->from = won.from;
-        q->way = sources_of(q).way;
-        penalise(x, &won.to);
-        return use_conn(x, won.conn);
-    }
-    if (r != IO_AGAIN)
-        return nothing_connects(x, won.error);
+        return race_over(x, r, &won);
     if (x->expired)
         return xchg_fail(x, x->deadline_reason, NULL);
     /* The race keeps its own time; this deadline is behind it. */
     return xchg_wait_until(x, q->phase_us / 1000 + x->snap->conf->timeouts.connect + 1000, END_CONNECT_TIMEOUT);
+}
+
+/* ---- through parents, or over TLS ---- */
+
+/* "http://a:1 http://b:2" */
+static struct slice via_text(struct xchg *x, const struct alternative *a)
+{
+    struct slice all = a ? slice_str(a->hops[0].text) : SLICE("");
+
+    for (unsigned i = 1; a && i < a->n_hops && all.p; i++)
+        all = arena_printf(&x->arena, SLICE_FMT " %s", SLICE_ARG(all), a->hops[i].text);
+    return all;
+}
+
+static enum xstep arrived(struct xchg *x, const struct dial_result *r)
+{
+    const struct alternative *a = xchg_alternative(x);
+    struct xreq *q = x->req;
+
+    x->upstream = r->upstream;
+    x->mux = r->mux;
+    q->end = r->end;
+    q->parent = r->parent;
+    x->rec.peer = r->end.peer;
+    x->rec.reused = r->reused;
+    x->rec.connect_us = (uint32_t)r->connect_us;
+    x->rec.dns_us += (uint32_t)r->dns_us;
+    x->rec.via = via_text(x, a);
+    if (r->reused)
+        stats_add(&x->worker->stats, COUNTER_POOL_HITS, 1);
+    mem_free(x->to);
+    x->to = NULL;
+    if (a && q->resolved) {
+        x->to = (struct addr *)(void *)mem_dup(&q->addrs[0], sizeof(q->addrs[0]));
+        if (!x->to)
+            return xchg_fail(x, END_NO_MEMORY, NULL);
+    }
+    if (a && q->doubted)
+        parents_served(x->worker, a);
+    return x->rec.via.p ? dialled(x, x->mux ? x->mux->conn : NULL) : xchg_fail(x, END_NO_MEMORY, NULL);
+}
+
+/* The parents' names are for the log, and for those who are told everything. */
+static enum xstep fail_with(struct xchg *x, const struct dial_result *r)
+{
+    bool all = x->listen->reasons == REASONS_ALL;
+    enum xstep next;
+
+    x->req->alert = r->alert;
+    next = xchg_fail(x, r->reason, all ? r->detail : r->shown);
+    if (r->detail)
+        x->rec.detail = slice_str(r->detail);
+    return next;
+}
+
+static enum xstep failed(struct xchg *x, struct dial_result *r)
+{
+    struct xreq *q = x->req;
+    const struct alternative *a = xchg_alternative(x);
+    enum xstep next;
+
+    if (r->failed && !r->final)
+        parents_failed(x->worker, r->failed, r->detail ? r->detail : "out of memory", q->n_order > 1);
+    next = r->final ? STEP_COUNT : another(x);
+    if (next != STEP_COUNT) {
+        parent_answer_free(&r->answer);
+        return next;
+    }
+    parent_answer_free(&q->answered);
+    q->answered = r->answer;
+    x->rec.via = via_text(x, a);
+    return x->rec.via.p ? fail_with(x, r) : xchg_fail(x, END_NO_MEMORY, NULL);
+}
+
+static enum xstep through(struct xchg *x)
+{
+    struct xreq *q = x->req;
+    struct dial_result r;
+    bool late = x->expired && x->deadline_reason != END_DRAINED;
+    enum io io;
+
+    if (stream_broken(x->client))
+        return xchg_abort(x, END_CLIENT_RESET, NULL);
+    if (!q->dial) {
+        int e = dial_start(x, q->fresh_only, &q->dial);
+
+        q->phase_us = x->worker->loop.now_us;
+        if (e < 0)
+            return xchg_fail(x, e == ERR_STATE ? END_NOT_BUILT : END_NO_MEMORY, e == ERR_STATE ? "there is no TLS context for the next hop" : NULL);
+    }
+    if (x->expired && !late)
+        return xchg_fail(x, x->deadline_reason, NULL);
+    x->expired = false;
+    io = dial_take(&q->dial, late, &r);
+    if (io == IO_OK)
+        return arrived(x, &r);
+    return io == IO_ERR ? failed(x, &r) : xchg_wait_until(x, dial_until_ms(q->dial), END_CONNECT_TIMEOUT);
+}
+
+static bool is_plain(const struct xchg *x)
+{
+    const struct head *h = x->req->head;
+
+    return !xchg_alternative(x) && (h->method == METHOD_CONNECT || h->scheme != SCHEME_HTTPS);
+}
+
+enum xstep step_dial(struct xchg *x)
+{
+    enum xstep next = STEP_DIAL;
+
+    /* Ends: each round is another alternative. */
+    while (next == STEP_DIAL) {
+        if (!xchg_alternative(x) && !x->req->resolved)
+            return x->req->unresolved ? step_resolve_fail(x) : step_route_resolve(x);
+        next = is_plain(x) ? direct(x) : through(x);
+    }
+    return next;
 }

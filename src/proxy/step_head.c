@@ -3,6 +3,7 @@
  * also of a refused one.
  */
 #include "base/check.h"
+#include "proxy/local.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
@@ -95,6 +96,8 @@ enum xstep step_head(struct xchg *x)
     }
     x->req->head = h;
     note(x, h);
+    if (local_is_own_page(x, h))
+        h->form = FORM_ORIGIN;
     if (c->via && went_through_here(h, slice_str(c->name)))
         return xchg_fail(x, END_LOOP, "the request went through this proxy before");
     return STEP_AUTH;

@@ -57,9 +57,8 @@ enum xstep step_log(struct xchg *x)
         replay_done(&x->req->replay);
     timer_stop(&x->timer);
     task_cancel(&x->task);
-    x->session->xchg = NULL;
+    session_xchg_gone(x->session, x);
     x->session->served = true;
-    x->session->cut |= x->rec.end == END_DRAINED;
     stream_release(&x->client);
     xchg_end(x);
     x->grave.free = xchg_free;

@@ -70,7 +70,7 @@ static enum xstep broke(struct xchg *x, const struct stream *s, enum end_reason 
 static void note_held(struct xchg *x)
 {
     struct peek *k = x->peek;
-    bool held = (k->client == PEEK_HELD && k->n_held) || k->n_origin;
+    bool held = (k->client == PEEK_HELD && k->n_held > k->n_go) || k->n_origin;
 
     if (!held)
         k->held_ms = 0;
@@ -198,14 +198,34 @@ static enum xstep ask_again(struct xchg *x)
     return recheck_passes(x, &v) ? STEP_WAIT : recheck_refuse(x, &v);
 }
 
-/* Both sides are open, and there is room for what is still held. */
+/* What may go on and is still held, as much as the sink takes: a stream's window may be smaller than a ClientHello, or used up by others. */
+static void pass_held(struct xchg *x)
+{
+    struct peek *k = x->peek;
+    struct pump *p = &x->relay.up;
+
+    p->wants_tx = false;
+    while (p->state == PUMP_RUN) {
+        size_t want = k->client == PEEK_OPEN ? k->n_held : k->n_go, n = want ? min_size(stream_room(x->upstream), want) : 0;
+
+        p->wants_tx = want && !n;
+        if (!n)
+            break;
+        pass(x, p, x->upstream, k->held, n);
+        memmove(k->held, k->held + n, k->n_held - n);
+        k->n_held -= (uint32_t)n;
+        k->n_go -= (uint32_t)min_size(n, k->n_go);
+    }
+}
+
+/* Both sides are open, and nothing is held any more. */
 static bool may_leave(struct xchg *x)
 {
     struct peek *k = x->peek;
 
     if (k->client != PEEK_OPEN || k->origin != PEEK_OPEN)
         return false;
-    x->relay.up.wants_tx = x->relay.up.state == PUMP_RUN && k->n_held && stream_room(x->upstream) < k->n_held;
+    pass_held(x);
     return !x->relay.up.wants_tx;
 }
 
@@ -216,8 +236,6 @@ static enum xstep leave(struct xchg *x)
 
     if (next != STEP_WAIT)
         return next;
-    if (k->n_held && x->relay.up.state == PUMP_RUN)
-        pass(x, &x->relay.up, x->upstream, k->held, k->n_held);
     peek_free(k);
     x->peek = NULL;
     return STEP_RELAY;
@@ -227,15 +245,17 @@ static enum xstep leave(struct xchg *x)
 static int pass_client(struct xchg *x, const char *p, size_t n, size_t go)
 {
     struct peek *k = x->peek;
+    size_t now = go ? min_size(stream_room(x->upstream), go) : 0;
 
-    if (go)
-        pass(x, &x->relay.up, x->upstream, p, go);
+    if (now)
+        pass(x, &x->relay.up, x->upstream, p, now);
     if (p == k->held) {
-        memmove(k->held, k->held + go, n - go);
-        k->n_held = (uint32_t)(n - go);
-    } else if (n > go && peek_hold(k, p + go, n - go) < 0) {
+        memmove(k->held, k->held + now, n - now);
+        k->n_held = (uint32_t)(n - now);
+    } else if (n > now && peek_hold(k, p + now, n - now) < 0) {
         return ERR_NOMEM;
     }
+    k->n_go = (uint32_t)(go - now);
     if (go)
         k->held_ms = 0;
     note_held(x);
@@ -383,7 +403,9 @@ static size_t may_read(struct xchg *x, bool up)
     uint64_t allow = UINT64_MAX;
 
     p->wants_tx = p->held = false;
-    if (p->state != PUMP_RUN || (k->client == PEEK_OPEN && k->origin == PEEK_OPEN) || (!up && origin_waits(k)))
+    if (up)
+        pass_held(x);
+    if (p->wants_tx || p->state != PUMP_RUN || (k->client == PEEK_OPEN && k->origin == PEEK_OPEN) || (!up && origin_waits(k)))
         return 0;
     room = min_size(stream_room(up ? x->upstream : x->client), CLIENTHELLO_MAX);
     p->wants_tx = room <= held;
@@ -437,7 +459,7 @@ static enum xstep too_late(struct xchg *x)
     struct peek *k = x->peek;
     struct peek_said said = {0};
 
-    if (k->n_held)
+    if (k->n_held > k->n_go)
         return client_answer(x, peek_client_over(k, false, &said), &said, k->held, k->n_held, k->n_held);
     if (peek_origin_over(k, &said) == PEEK_REFUSE)
         return refused(x, &said);

@@ -72,6 +72,12 @@ static enum xstep ask_for_user(struct xchg *x)
     return xchg_fail(x, END_AUTH_NEEDED, NULL);
 }
 
+/* Towards a parent a name is not resolved: the way comes first. Literals are judged as addresses. */
+static enum xstep onwards(const struct xchg *x)
+{
+    return x->snap->n_routes && x->req->head->auth.kind == HOST_NAME ? STEP_ROUTE : STEP_RESOLVE;
+}
+
 /* Where the walk goes on without an address: nowhere, to the user, to the tunnel's first bytes. */
 static enum xstep judged(struct xchg *x, const struct verdict *v)
 {
@@ -83,7 +89,7 @@ static enum xstep judged(struct xchg *x, const struct verdict *v)
     if (v->kind == VERDICT_NEEDS && v->needs == FACT_SNI)
         return STEP_PEEK;
     kept_first(x);
-    return STEP_RESOLVE;
+    return onwards(x);
 }
 
 /* What is known before an address is. A literal target is its own. */
@@ -117,7 +123,7 @@ static enum xstep judge_as_before(struct xchg *x)
     limited = limits_again(x, LIMITS_FIRST);
     if (limited == STEP_COUNT)
         note(x, &x->req->kept->first);
-    return limited == STEP_COUNT ? STEP_RESOLVE : limited;
+    return limited == STEP_COUNT ? onwards(x) : limited;
 }
 
 static enum xstep judge_request(struct xchg *x)
@@ -212,6 +218,29 @@ static enum xstep judge_addresses(struct xchg *x)
     return next == STEP_COUNT ? STEP_ROUTE : next;
 }
 
+/* The name goes to a parent: what would need the address does not hold. */
+static enum xstep judge_name(struct xchg *x)
+{
+    struct match_facts f;
+    struct verdict v = x->req->verdict;
+    enum xstep limited;
+
+    kept_spoil(x);
+    f = xchg_facts(x);
+    if (v.kind == VERDICT_NEEDS)
+        v = policy_judge(x->snap->policy, &f, v.rule, &v, NULL);
+    if (v.kind != VERDICT_ALLOW)
+        return judged(x, &v);
+    note(x, &v);
+    limited = limits_ask(x, LIMITS_RULED, &f);
+    return limited == STEP_COUNT ? STEP_ROUTE : limited;
+}
+
+static enum xstep judge_on(struct xchg *x)
+{
+    return x->req->resolved ? judge_addresses(x) : judge_name(x);
+}
+
 enum xstep step_policy(struct xchg *x)
 {
     struct match_facts f;
@@ -222,7 +251,7 @@ enum xstep step_policy(struct xchg *x)
         kept_spoil(x);
         first_facts(x, &f);
         next = judge_rules(x, &f);
-        return next == STEP_RESOLVE && x->req->resolved ? judge_addresses(x) : next;
+        return (next == STEP_RESOLVE || next == STEP_ROUTE) && (x->req->resolved || x->req->by_name) ? judge_on(x) : next;
     }
-    return x->req->resolved ? judge_addresses(x) : judge_request(x);
+    return x->req->resolved || x->req->by_name ? judge_on(x) : judge_request(x);
 }

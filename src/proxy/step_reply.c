@@ -83,6 +83,20 @@ static int add_date(struct xchg *x, struct head *h)
     return v.p ? hdrs_add_known(&h->fields, &x->arena, HDR_DATE, v) : ERR_NOMEM;
 }
 
+/* What a parent says of itself is kept; so that the list is whole, we are in it too (C71). */
+static int add_proxy_status(struct xchg *x, struct head *h)
+{
+    struct slice name = SLICE("Proxy-Status"), v;
+    bool has = false;
+
+    for (uint32_t i = 0; i < h->fields.n && !has; i++)
+        has = slice_eq_nocase(h->fields.v[i].name, name);
+    if (!has)
+        return 0;
+    v = arena_printf(&x->arena, "\"%s\"; received-status=%d", x->snap->conf->name, h->status);
+    return v.p ? hdrs_add(&h->fields, &x->arena, hdr_id(name), name, v) : ERR_NOMEM;
+}
+
 static int filter(struct xchg *x, struct head *h)
 {
     /* An origin is no proxy of ours: its challenge for proxy credentials would make the client send them here (C25). */
@@ -90,7 +104,7 @@ static int filter(struct xchg *x, struct head *h)
         hdrs_remove(&h->fields, HDR_PROXY_AUTHENTICATE);
         hdrs_remove(&h->fields, HDR_PROXY_AUTHENTICATION_INFO);
     }
-    if (add_date(x, h) < 0)
+    if (add_date(x, h) < 0 || (x->req->parent && !x->req->local && add_proxy_status(x, h) < 0))
         return ERR_NOMEM;
     return xchg_add_via(x, h);
 }
@@ -154,6 +168,20 @@ static void note_type(struct xchg *x, const struct head *h)
         x->rec.type = slice_of(f->value.p, min_size(f->value.n, ACCESS_TYPE_MAX));
 }
 
+/* Its challenge is ours to meet: a client's credentials are for us (C25, U13). */
+static enum xstep parent_wants_credentials(struct xchg *x)
+{
+    const struct hop *p = x->req->parent;
+    bool all = x->listen->reasons == REASONS_ALL;
+    const char *text = arena_printf(&x->arena, "the parent %s answered 407: %s", p->text,
+                                    p->authorization.n ? "it does not accept the credentials" : "it wants credentials").p;
+    enum xstep next = xchg_fail(x, END_PARENT_AUTH, all ? text : NULL);
+
+    if (text)
+        x->rec.detail = slice_str(text);
+    return next;
+}
+
 static enum xstep final(struct xchg *x, struct head *h)
 {
     bool content = x->upstream->rx == STREAM_BODY;
@@ -161,6 +189,8 @@ static enum xstep final(struct xchg *x, struct head *h)
 
     if (limited != STEP_COUNT)
         return limited;
+    if (h->status == 407 && x->req->parent && !x->req->local)
+        return parent_wants_credentials(x);
     x->req->reply = h;
     x->rec.status = (uint16_t)h->status;
     x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
@@ -181,25 +211,48 @@ static enum xstep final(struct xchg *x, struct head *h)
 
 /* ---- no head ---- */
 
+/* Every byte of the upload so far is at hand. */
+static bool is_whole(const struct xchg *x)
+{
+    const struct pump *p = &x->relay.up;
+
+    return p->state == PUMP_OFF || (p->replay && !p->replay->lost);
+}
+
 /* A kept connection may have been closed by the origin as the request went out: then nobody has acted on it (RFC 9110 9.2.2,
- * RFC 9112 9.3.1). Only idempotent methods, only while every byte of the upload is at hand, only before a byte of an answer. */
+ * RFC 9112 9.3.1). Only idempotent methods, only while every byte of the upload is at hand, only before a byte of an answer. What the peer says that
+ * it has not processed is sent again whatever its method, once (C66). */
 static bool may_replay(const struct xchg *x)
 {
     const struct xreq *q = x->req;
     enum end_reason r = x->upstream->fault.reason;
-    bool whole = x->relay.up.state == PUMP_OFF || !q->replay.lost;
 
-    return x->rec.reused && !q->fresh_only && !q->interim && method_idempotent(q->head->method) && whole &&
-           (r == END_UPSTREAM_CLOSED || r == END_UPSTREAM_RESET) && !x->upstream->begun;
+    if (!is_whole(x) || q->interim || x->upstream->begun)
+        return false;
+    if (x->upstream->unprocessed)
+        return !q->again;
+    return x->rec.reused && !q->fresh_only && method_idempotent(q->head->method) && (r == END_UPSTREAM_CLOSED || r == END_UPSTREAM_RESET);
+}
+
+/* A parent that breaks off before an answer: the next alternative, for what can be sent again. */
+static bool fails_over(struct xchg *x)
+{
+    const struct xreq *q = x->req;
+    enum end_reason r = x->upstream->fault.reason;
+
+    if (!q->parent || !is_whole(x) || q->interim || x->upstream->begun || !method_idempotent(q->head->method))
+        return false;
+    return (r == END_UPSTREAM_CLOSED || r == END_UPSTREAM_RESET) && xchg_next_alternative(x);
 }
 
 static enum xstep no_answer(struct xchg *x)
 {
-    if (may_replay(x)) {
+    if (may_replay(x) || fails_over(x)) {
         stats_add(&x->worker->stats, COUNTER_REPLAYS, 1);
         pump_stop(&x->relay.up, &x->worker->loop);
         x->rec.bytes_up += x->relay.up.bytes;
         x->relay.up = (struct pump){.state = PUMP_OFF};
+        x->req->again |= x->upstream->unprocessed;
         x->req->fresh_only = true;
         stream_reset(x->upstream);
         xchg_drop_upstream(x);

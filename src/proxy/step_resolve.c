@@ -6,16 +6,37 @@
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
+/* Where that is not the end: an entry of `upstream` wanted to know the address, and does not match; or a parent is the next alternative. */
+static enum xstep unanswered(struct xchg *x)
+{
+    struct xreq *q = x->req;
+    bool before_route = x->snap->n_routes && !q->routed;
+
+    if (!before_route && (xchg_alternative(x) || !xchg_next_alternative(x)))
+        return step_resolve_fail(x);
+    q->unresolved = true;
+    q->by_name = true;
+    q->pending &= (uint8_t)~MATCH_PENDING_ADDRESS;
+    return STEP_POLICY;
+}
+
 static enum xstep answered(struct xchg *x)
 {
     struct xreq *q = x->req;
 
     x->rec.dns_us = (uint32_t)(x->worker->loop.now_us - q->phase_us);
-    switch (q->answer.status) {
+    if (q->answer.status != RESOLVE_OK)
+        return unanswered(x);
+    q->resolved = true;
+    stats_add(&x->worker->stats, COUNTER_DNS_STALE, q->answer.stale);
+    return STEP_POLICY;
+}
+
+enum xstep step_resolve_fail(struct xchg *x)
+{
+    switch (x->req->answer.status) {
     case RESOLVE_OK:
-        q->resolved = true;
-        stats_add(&x->worker->stats, COUNTER_DNS_STALE, q->answer.stale);
-        return STEP_POLICY;
+        break;
     case RESOLVE_NXDOMAIN:
         return xchg_fail(x, END_DNS_ERROR, "the name does not resolve: it does not exist");
     case RESOLVE_NODATA:

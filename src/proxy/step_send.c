@@ -5,14 +5,17 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "proto/url.h"
+#include "proxy/dial.h"
 #include "proxy/kept.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
+#include <string.h>
+
 /* Host first where there was none (RFC 9112 3.2), else where it stood; always from the target (C9). */
 static int set_host(struct xchg *x, struct head *h)
 {
-    struct slice host = url_host_field(&x->arena, &h->auth, SCHEME_HTTP);
+    struct slice host = url_host_field(&x->arena, &h->auth, h->scheme);
     struct field *f;
 
     if (!host.p)
@@ -63,14 +66,56 @@ static enum xstep ask_limits(struct xchg *x)
 {
     struct match_facts f;
 
-
     /* With one address nothing is new. */
     if (x->snap->n_limits == 0 || (kept_leads(x) && x->req->n_addrs == 1))
         return STEP_COUNT;
     f = xchg_facts(x);
-    f.to = &x->rec.peer;
+    f.to = xchg_target(x);
     f.pending = 0;
     return limits_ask(x, LIMITS_DIALLED, &f);
+}
+
+/* A parent gets the whole target, by the checked address where that is wanted, and what proves that it is us. */
+static int for_parent(struct xchg *x, struct head *h)
+{
+    const struct xreq *q = x->req;
+    struct slice secret = q->parent->authorization;
+    struct hdrs fields = h->fields;
+
+    h->to_proxy = true;
+    if (q->route->resolve && q->resolved && dial_address(&x->arena, &q->addrs[0], &h->auth) < 0)
+        return ERR_NOMEM;
+    if (!secret.n)
+        return 0;
+    /* The list itself stays as it is: the next to get it may be another. */
+    h->fields.v = arena_alloc(&x->arena, (fields.n + 1) * sizeof(*fields.v));
+    if (!h->fields.v)
+        return ERR_NOMEM;
+    memcpy(h->fields.v, fields.v, fields.n * sizeof(*fields.v));
+    h->fields.cap = fields.n + 1;
+    return hdrs_add_known(&h->fields, &x->arena, HDR_PROXY_AUTHORIZATION, secret);
+}
+
+static enum io send_head(struct xchg *x, bool content)
+{
+    struct head *copy;
+
+    if (!x->req->parent)
+        return stream_send_head(x->upstream, x->req->head, !content);
+    copy = arena_alloc(&x->arena, sizeof(*copy));
+    if (copy)
+        *copy = *x->req->head;
+    if (!copy || for_parent(x, copy) < 0) {
+        x->upstream->fault = (struct stream_fault){END_NO_MEMORY, "out of memory"};
+        return IO_ERR;
+    }
+    return stream_send_head(x->upstream, copy, !content);
+}
+
+/* Where many share a connection, the peer may say that it has done nothing with a request (C66). */
+static bool may_send_again(const struct xchg *x)
+{
+    return method_idempotent(x->req->head->method) || !x->mux || x->mux->ops->shared;
 }
 
 enum xstep step_send(struct xchg *x)
@@ -88,14 +133,14 @@ enum xstep step_send(struct xchg *x)
     if (!q->prepared && prepare(x) < 0)
         return xchg_fail(x, END_NO_MEMORY, NULL);
     content = q->head->body != BODY_NONE && (q->head->body == BODY_STREAMED || q->head->length);
-    if (stream_send_head(x->upstream, q->head, !content) == IO_ERR && x->upstream->fault.reason == END_NO_MEMORY)
+    if (send_head(x, content) == IO_ERR && x->upstream->fault.reason == END_NO_MEMORY)
         return xchg_fail(x, END_NO_MEMORY, NULL);
     /* That the connection broke is step reply's to find out: the origin may have answered before. */
     x->relay.active_ms = x->worker->loop.now_ms;
     if (content) {
         q->replay.sent = 0;
         pace_start(&q->pace, x->worker->loop.now_ms);
-        pump_start(&x->relay.up, method_idempotent(q->head->method) && !q->replay.lost ? &q->replay : NULL);
+        pump_start(&x->relay.up, may_send_again(x) && !q->replay.lost ? &q->replay : NULL);
     }
     return STEP_REPLY;
 }

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "proxy/dial.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
@@ -15,12 +16,14 @@
 
 enum { SWEEP_SIDES = 2, SWEEP_SAID = 50 /* lines a second */ };
 
-/* One connection of a session, and what its task waits for there. */
+/* One connection of a session or of an exchange of its, and what the task waits for there. */
 struct lookout {
     struct session *session;
+    struct xchg *xchg; /* NULL: the session itself waits */
     struct conn *conn; /* NULL: an answer is awaited, and is there */
     unsigned wants;    /* CONN_RX, CONN_TX */
     bool unread;       /* bytes that were read too much lie there */
+    bool shared;       /* the conn is not its own */
     enum sweep_kind first; /* the kinds of this side begin there */
 };
 
@@ -35,19 +38,18 @@ _Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLERR == EPOLLERR &
 
 /* ---- who waits for what ---- */
 
-static void batch_add(struct batch *b, struct session *s, enum sweep_kind first, const struct stream_look *look, unsigned wants)
+static void batch_add(struct batch *b, struct session *s, struct xchg *x, enum sweep_kind first, const struct stream_look *look, unsigned wants)
 {
     struct conn *c = look->conn;
 
     /* One that has broken gives what is left and then its error: whoever waits there has a deadline for it. */
-    if (!c || c->error)
+    if (!c || c->error || b->n == ARRAY_LEN(b->v))
         return;
-    CHECK(b->n < ARRAY_LEN(b->v));
     b->fds[b->n] = (struct pollfd){
         .fd = conn_fd(c, CONN_IN),
         .events = (short)((wants & CONN_RX ? POLLIN | POLLRDHUP : 0) | (wants & CONN_TX ? POLLOUT : 0)),
     };
-    b->v[b->n++] = (struct lookout){.session = s, .conn = c, .wants = wants, .unread = look->unread > 0, .first = first};
+    b->v[b->n++] = (struct lookout){.session = s, .xchg = x, .conn = c, .wants = wants, .unread = look->unread > 0, .shared = look->shared, .first = first};
 }
 
 static void pump_waits(const struct pump *p, unsigned *source, unsigned *sink)
@@ -65,6 +67,8 @@ static bool answer_is_there(const struct xchg *x)
         return false;
     if (x->step == STEP_RESOLVE)
         return x->req->resolve.done;
+    if (x->step == STEP_DIAL && x->req->dial)
+        return dial_done(x->req->dial);
     return x->step == STEP_DIAL && x->req->connect && connect_done(x->req->connect);
 }
 
@@ -100,35 +104,42 @@ static void xchg_waits(struct batch *b, struct xchg *x)
     default:
         break;
     }
+    if (b->n == ARRAY_LEN(b->v))
+        return;
     if (answer_is_there(x))
-        b->v[b->n] = (struct lookout){.session = x->session, .first = SWEEP_ANSWER}, b->fds[b->n++].fd = -1;
+        b->v[b->n] = (struct lookout){.session = x->session, .xchg = x, .first = SWEEP_ANSWER}, b->fds[b->n++].fd = -1;
     else
-        batch_add(b, x->session, SWEEP_CLIENT_RX, &c, client);
-    batch_add(b, x->session, SWEEP_UPSTREAM_RX, &u, upstream);
+        batch_add(b, x->session, x, SWEEP_CLIENT_RX, &c, client);
+    batch_add(b, x->session, x, SWEEP_UPSTREAM_RX, &u, upstream);
 }
 
-static struct task *task_of(struct session *s)
+static struct task *task_of(const struct lookout *l)
 {
-    return s->xchg ? &s->xchg->task : &s->task;
+    return l->xchg ? &l->xchg->task : &l->session->task;
 }
 
+/* Who is queued runs in the next turn. */
 static void session_waits(struct batch *b, struct session *s)
 {
     struct stream_look look = {.conn = s->conn};
     unsigned wants = CONN_RX;
 
-    /* It runs in the next turn. */
-    if (!list_empty(&task_of(s)->link))
-        return;
-    if (s->xchg) {
-        xchg_waits(b, s->xchg);
-        return;
+    LIST_EACH(it, &s->xchgs) {
+        struct xchg *x = LIST_ENTRY(it, struct xchg, link);
+
+        if (list_empty(&x->task.link))
+            xchg_waits(b, x);
     }
+    if (s->n_xchgs || !list_empty(&s->task.link))
+        return;
     if (s->state == SESSION_SERVE)
         wants = mux_waits(s->mux, &look);
     else if (s->state == SESSION_LINGER)
-        look.conn = s->mux->conn;
-    batch_add(b, s, SWEEP_CLIENT_RX, &look, wants);
+        look.conn = s->mux ? s->mux->conn : s->conn;
+    /* What has come lies there until its turn. */
+    else if (s->greet.place == GREET_PLACE_WAITS)
+        wants = 0;
+    batch_add(b, s, NULL, SWEEP_CLIENT_RX, &look, wants);
 }
 
 /* ---- what is there ---- */
@@ -147,6 +158,8 @@ static enum sweep_kind kind_of(const struct lookout *l, unsigned events)
 {
     if (!l->conn)
         return l->first;
+    if (l->shared)
+        return (l->wants & CONN_RX) && l->unread ? l->first : SWEEP_NOTHING;
     if ((l->wants & CONN_RX) && (l->unread || l->conn->eof || (events & (POLLIN | POLLRDHUP))))
         return l->first;
     if ((l->wants & CONN_TX) && (events & POLLOUT))
@@ -157,16 +170,11 @@ static enum sweep_kind kind_of(const struct lookout *l, unsigned events)
     return SWEEP_NOTHING;
 }
 
-static uint64_t xchg_id(const struct session *s)
-{
-    return s->xchg ? s->xchg->rec.id : 0;
-}
-
 static struct suspect suspect_of(const struct lookout *l, enum sweep_kind kind)
 {
     return (struct suspect){
         .session = l->session,
-        .xchg = xchg_id(l->session),
+        .xchg = l->xchg ? l->xchg->rec.id : 0,
         .bytes = l->conn ? l->conn->rx_bytes + l->conn->tx_bytes : 0,
         .kind = kind,
     };
@@ -209,6 +217,8 @@ static const char *session_text(const struct session *s)
     switch (s->state) {
     case SESSION_GREET:
         return "a connection before its first byte";
+    case SESSION_TLS:
+        return "a connection in its handshake";
     case SESSION_SERVE:
         return s->idle ? "an idle connection" : "a connection whose last answer is leaving";
     case SESSION_LINGER:
@@ -221,18 +231,18 @@ static const char *session_text(const struct session *s)
 static void sweep_say(const struct worker *w, const struct lookout *l, enum sweep_kind kind)
 {
     const struct session *s = l->session;
-    const char *listens = !l->conn || l->conn->task == task_of(l->session) ? "" : "; its connection would wake somebody else";
+    const char *listens = !l->conn || l->shared || l->conn->task == task_of(l) ? "" : "; its connection would wake somebody else";
     char client[ADDR_TEXT_MAX], trail[XCHG_TRAIL_TEXT];
 
     addr_text(&s->client, client);
-    if (!s->xchg) {
+    if (!l->xchg) {
         log_limited(LOG_ERROR, SWEEP_SAID, "worker %u: a wake-up was lost: %s from %s missed %s%s; it goes on now, please report it", w->id, session_text(s), client,
                     kind_text(kind), listens);
         return;
     }
-    xchg_trail_text(s->xchg->trail, trail);
+    xchg_trail_text(l->xchg->trail, trail);
     log_limited(LOG_ERROR, SWEEP_SAID, "worker %u: a wake-up was lost: exchange %llu from %s, step %s (%s), missed %s%s; it goes on now, please report it", w->id,
-                (unsigned long long)s->xchg->rec.id, client, xchg_step_name(s->xchg->step), trail, kind_text(kind), listens);
+                (unsigned long long)l->xchg->rec.id, client, xchg_step_name(l->xchg->step), trail, kind_text(kind), listens);
 }
 
 static unsigned bits_of(enum sweep_kind kind)
@@ -250,9 +260,9 @@ static unsigned bits_of(enum sweep_kind kind)
 
 static void sweep_heal(const struct lookout *l, const struct pollfd *fd, enum sweep_kind kind)
 {
-    struct task *t = task_of(l->session);
+    struct task *t = task_of(l);
 
-    if (l->conn) {
+    if (l->conn && !l->shared) {
         l->conn->task = t;
         if (fd->fd >= 0)
             conn_ready(l->conn, (unsigned short)fd->revents);
@@ -294,7 +304,7 @@ static void look_again(struct worker *w, struct batch *b)
         struct suspect now = suspect_of(l, kind);
 
         /* Its other connection may have been the reason to wake it already. */
-        if (kind == SWEEP_NOTHING || !list_empty(&task_of(l->session)->link) || !suspected(sw, &now))
+        if (kind == SWEEP_NOTHING || !list_empty(&task_of(l)->link) || !suspected(sw, &now))
             continue;
         stats_add(&w->stats, COUNTER_LOST_WAKEUPS, 1);
         sweep_say(w, l, kind);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/conn_tls.h"
 #include "proxy/local.h"
 #include "proxy/pressure.h"
 #include "proxy/session.h"
@@ -18,11 +19,13 @@
 
 void worker_take(struct worker *w, struct conn *conn, const struct addr *peer, unsigned listen_id, enum listen_role role)
 {
+    static const struct addr unknown; /* it counts for all, and for nobody yet */
     struct session_opts o = {.client = peer, .listen_id = listen_id, .role = role};
+    bool stands_for_others = greet_expects_header(snapshot_listen_find(w->snap, listen_id), peer);
 
     /* Whoever looks after ginnel gets in. */
     if (role == LISTEN_PROXY)
-        o.refused = pressure_enter(w, peer, &o.place);
+        o.refused = pressure_enter(w, stands_for_others ? &unknown : peer, &o.place);
     if (o.refused && w->n_refusing >= WORKER_REFUSING_MAX) {
         pressure_turn_away(w, &conn, listen_id, o.refused);
         return;
@@ -266,6 +269,33 @@ static void worker_new_resolver(struct worker *w, const struct resolve_conf *c)
     task_wake(&w->chores, TASK_TIMER);
 }
 
+/* What has been lent out stays out: after a reload that says less, until it has come back. */
+static void worker_set_credit(struct worker *w, uint64_t all)
+{
+    uint64_t lent = w->h2_credit.all - min_size(w->h2_credit.left, w->h2_credit.all);
+
+    w->h2_credit = (struct h2_credit){.all = all, .left = all > lent ? all - lent : 0};
+    w->h2.credit = &w->h2_credit;
+}
+
+/* Connections that are there keep what they began with. */
+static void worker_set_h2(struct worker *w, const struct proxy_conf *c)
+{
+    w->h2 = h2_conf_default;
+    w->h2.heads = &w->limits;
+    /* Whoever makes a conf without the language (a simulation) says nothing of it. */
+    if (!c->h2.streams)
+        return;
+    w->h2.streams = c->h2.streams;
+    w->h2.window = (uint32_t)c->h2.window;
+    w->h2.window_max = (uint32_t)c->h2.window_max;
+    w->h2.resets_rate = (uint32_t)c->h2.resets;
+    w->h2.resets_burst = (uint32_t)min_size(c->h2.resets * H2_BURSTS, UINT32_MAX);
+    w->h2.control_rate = (uint32_t)c->h2.control;
+    w->h2.control_burst = (uint32_t)min_size(c->h2.control * H2_BURSTS, UINT32_MAX);
+    worker_set_credit(w, c->h2.credit);
+}
+
 void worker_use(struct worker *w, struct snapshot *snap)
 {
     struct snapshot *old = w->snap;
@@ -275,6 +305,7 @@ void worker_use(struct worker *w, struct snapshot *snap)
     w->snap = snap;
     atomic_store_explicit(&w->generation, snap->generation, memory_order_release);
     w->limits = (struct h1_limits){.line = (uint32_t)c->sizes.line, .head = (uint32_t)c->sizes.head, .fields = c->sizes.fields};
+    worker_set_h2(w, c);
     w->busy_reply = slice_of(w->busy_text, local_busy_reply(c->name, END_NO_DESCRIPTORS, true, w->busy_text));
     if (!old)
         return;
@@ -335,8 +366,8 @@ static bool worker_empty(struct worker *w)
 {
     if (!list_empty(&w->sessions))
         return false;
-    /* Sockets whose last bytes are leaving before their RST have a second. */
-    if (!list_empty(&w->loop.resets) || !worker_peers_deaf(w)) {
+    /* Sockets whose last bytes are leaving before their RST have a second; those of TLS connections that were closed are still here, until the deadline. */
+    if (!list_empty(&w->loop.resets) || !list_empty(&w->loop.closing) || !worker_peers_deaf(w)) {
         w->looked = false;
         timer_set(&w->drain_timer, CONN_RESET_POLL_MS);
         return false;
@@ -359,8 +390,12 @@ static void worker_maybe_stop(struct task *t, unsigned bits)
     if (w->phase != WORKER_DRAIN)
         return;
     /* Past their deadline the exchanges have ended themselves; what still lingers is cut. */
-    if (w->loop.now_ms >= cut_ms)
+    if (w->loop.now_ms >= cut_ms) {
+        if (!w->was_cut)
+            conn_tls_reap_all(&w->loop);
+        w->was_cut = true;
         worker_cut(w);
+    }
     if (worker_empty(w)) {
         w->phase = WORKER_STOPPED;
         w->loop.stop = true;
@@ -462,6 +497,7 @@ int worker_init(struct worker *w, const struct worker_opts *opts)
     w->capacity = opts->capacity;
     w->denials = opts->denials;
     list_init(&w->sessions);
+    greet_desk_init(&w->greet);
     w->drain_until_ms = UINT64_MAX;
     r = loop_init(&w->loop, opts->world);
     if (r < 0)
@@ -514,6 +550,8 @@ void worker_done(struct worker *w)
     loop_turn(&w->loop, 0);
     charger_done(&w->charger);
     users_memo_done(&w->memo);
+    /* Theirs may be streams of the pool's connections. */
+    conn_tls_reap_all(&w->loop);
     upstream_free(w->upstream);
     resolver_free(w->old_resolver);
     resolver_free(w->resolver);

@@ -11,10 +11,12 @@
 #include "io/loop.h"
 #include "io/resolve.h"
 #include "io/stall.h"
+#include "mux/mux_h2.h"
 #include "proto/h1_parse.h"
 #include "proxy/access.h"
 #include "proxy/capacity.h"
 #include "proxy/denials.h"
+#include "proxy/greet.h"
 #include "proxy/kept.h"
 #include "proxy/recheck.h"
 #include "proxy/charge.h"
@@ -67,6 +69,9 @@ struct worker {
     struct snapshot *snap; /* the current one */
     _Atomic unsigned generation; /* its */
     struct h1_limits limits;
+    struct h2_conf h2;           /* of both sides */
+    struct h2_credit h2_credit;  /* of its */
+    struct greet_desk greet;     /* places of handshakes */
     struct board *board;         /* borrowed, for resolvers */
     struct helper_pool *helpers; /* likewise */
     struct users_memo memo;      /* who was who a moment ago */
@@ -111,6 +116,7 @@ struct worker {
     struct task idle_task; /* looks whether draining is over */
     struct timer drain_timer;
     bool looked;             /* draining: the inbox was read after the peers went deaf */
+    bool was_cut;            /* draining: past the deadline */
     _Atomic bool leaving;  /* no fresh connections for this one */
     _Atomic bool deaf;     /* draining: it accepts no more */
     _Atomic bool stopped;  /* the thread has left its loop */

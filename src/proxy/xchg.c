@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mux/stream_local.h"
+#include "proxy/dial.h"
 #include "proxy/kept.h"
 #include "proxy/local.h"
 #include "proxy/peek.h"
@@ -143,6 +144,7 @@ struct xchg *xchg_new(struct session *s, struct stream *client)
     x->rec.start_us = w->loop.now_us;
     x->rec.wall_ms = w->loop.wall_ms;
     x->rec.client = s->client;
+    x->rec.door = s->door;
     x->rec.end = END_NONE;
     stats_add(&w->stats, COUNTER_EXCHANGES, 1);
     return x;
@@ -228,6 +230,7 @@ static void xreq_stop(struct xreq *q)
     users_cancel(&q->auth);
     resolve_cancel(&q->resolve);
     connect_cancel(&q->connect);
+    dial_cancel(&q->dial);
     replay_done(&q->replay);
 }
 
@@ -243,8 +246,7 @@ void xchg_drop_upstream(struct xchg *x)
     if (x->tunnel || !x->req || x->worker->phase != WORKER_RUN)
         mux_close(&x->mux, !clean);
     else
-        upstream_give(x->worker->upstream, &x->mux,
-                      &(struct upstream_end){x->req->head->auth.host, x->req->port, x->rec.peer, x->req->from, x->req->way});
+        upstream_give(x->worker->upstream, &x->mux, &x->req->end);
 }
 
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail)
@@ -289,6 +291,33 @@ enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail)
     return xchg_reply_local(x, head, body);
 }
 
+/* ---- which way ---- */
+
+const struct addr *xchg_target(const struct xchg *x)
+{
+    if (!x->rec.via.n)
+        return &x->rec.peer;
+    return x->to;
+}
+
+const struct alternative *xchg_alternative(const struct xchg *x)
+{
+    const struct xreq *q = x->req;
+    const struct alternative *a = q->n_order ? &q->route->alternatives[q->order[q->at_order]] : NULL;
+
+    return a && a->n_hops ? a : NULL;
+}
+
+bool xchg_next_alternative(struct xchg *x)
+{
+    struct xreq *q = x->req;
+
+    if (q->at_order + 1 >= q->n_order)
+        return false;
+    q->at_order++;
+    return true;
+}
+
 /* ---- the record ---- */
 
 void xchg_record(struct xchg *x, enum access_event event)
@@ -311,8 +340,11 @@ void xchg_record(struct xchg *x, enum access_event event)
 void xchg_note_denial(struct xchg *x)
 {
     struct worker *w = x->worker;
-    const struct addr *to = x->req && x->req->refused.sa.sa_family != AF_UNSPEC ? &x->req->refused : &x->rec.peer;
+    static const struct addr none;
+    const struct addr *to = x->req && x->req->refused.sa.sa_family != AF_UNSPEC ? &x->req->refused : xchg_target(x);
 
+    if (!to)
+        to = &none;
     if (w->denials && !x->silent && denials_wants(&x->rec))
         denials_put(w->denials, &x->rec, to, worker_minute(w));
 }
@@ -332,7 +364,7 @@ static void give_snapshot_back(struct xchg *x)
 /* The listener's and the rule's names are the snapshot's. */
 static int keep_names(struct xchg *x)
 {
-    struct slice *s[] = {&x->rec.listener, &x->rec.rule, &x->rec.would};
+    struct slice *s[] = {&x->rec.listener, &x->rec.rule, &x->rec.would, &x->rec.via};
 
     for (unsigned i = 0; i < ARRAY_LEN(s) && !x->tunnel; i++)
         if (s[i]->n) {
@@ -363,11 +395,14 @@ void xchg_end(struct xchg *x)
     give_snapshot_back(x);
     if (x->req) {
         limits_forget(&x->req->limits);
+        parent_answer_free(&x->req->answered);
         kept_rest(x);
     }
     charge_free(&x->relay.charge);
     mem_free(x->body);
     x->body = NULL;
+    mem_free(x->to);
+    x->to = NULL;
     peek_free(x->peek);
     x->peek = NULL;
 }
@@ -377,7 +412,7 @@ int xchg_shed(struct xchg *x)
 {
     struct access_record *r = &x->rec;
     struct slice *s[] = {&r->method, &r->host, &r->path,   &r->agent,  &r->referer, &r->type, &r->listener,
-                         &r->rule,   &r->user, &r->groups, &r->labels, &r->granted, &r->would, &r->sni};
+                         &r->rule,   &r->user, &r->groups, &r->labels, &r->granted, &r->would, &r->sni, &r->via};
     size_t n = 0;
     char *p;
 
@@ -403,7 +438,7 @@ int xchg_shed(struct xchg *x)
 int xchg_add_via(struct xchg *x, struct head *h)
 {
     const struct proxy_conf *c = x->snap->conf;
-    struct slice version = h->version == 10 ? SLICE("1.0 ") : SLICE("1.1 "), v;
+    struct slice version = h->version == 10 ? SLICE("1.0 ") : h->version == 20 ? SLICE("2.0 ") : SLICE("1.1 "), v;
     size_t n = strlen(c->name);
     char *p;
 

@@ -16,8 +16,11 @@
 #include "proxy/limits_ask.h"
 #include "proxy/pace.h"
 #include "proxy/relay.h"
+#include "proxy/upstream.h"
 #include "proxy/users_verify.h"
 
+struct dial;
+struct parent_answer;
 struct kept;
 struct peek;
 struct session;
@@ -48,9 +51,18 @@ struct xreq {
     unsigned n_addrs;
     uint16_t port;
     const struct route *route; /* the snapshot's; NULL: no entry of `upstream` matched */
-    struct addr from;          /* where the present upstream connection comes from; AF_UNSPEC: the kernel chose */
-    struct dial_way way;       /* … and its mark and interface */
+    uint8_t order[ROUTE_ALTERNATIVES_MAX]; /* of its alternatives: those that failed lately come last */
+    uint8_t n_order, at_order; /* n_order 0: direct */
+    bool routed;               /* the entry has been looked for */
+    bool by_name;              /* the target's name goes to a parent, and is judged without an address */
+    bool unresolved;           /* the name has no address here: what would need one does not hold */
+    bool doubted;              /* some of the alternatives failed lately */
+    struct upstream_end end;   /* of the present upstream connection */
+    const struct hop *parent;  /* who gets the request whole, as a proxy does; NULL: the origin, or a tunnel to it */
     struct connect *connect;
+    struct dial *dial;         /* the way through parents, or over TLS */
+    struct parent_answer *answered; /* a parent's refusal */
+    uint8_t alert;             /* TLS's, for END_TLS_ALERT */
     struct replay replay;
     struct pace pace; /* of the upload */
     struct limits_asked limits;
@@ -71,6 +83,7 @@ struct xreq {
     bool resolved;
     bool prepared;   /* step send has rewritten the head */
     bool fresh_only; /* a kept connection failed: dial */
+    bool again;      /* the peer had not processed it, and it was sent again */
     bool uploaded;   /* the request is complete: the response deadline runs from there */
     bool local;      /* the reply is made here */
 };
@@ -78,6 +91,7 @@ struct xreq {
 struct xchg {
     unsigned magic;
     enum xstep step;
+    struct list link; /* in its session */
     struct task task;
     struct timer timer;
     uint64_t deadline_ms;
@@ -102,6 +116,7 @@ struct xchg {
     struct xreq *req; /* NULL once shed */
     char *kept;       /* tunnel: the record's strings */
     struct peek *peek; /* step peek's, while it has something to look for */
+    struct addr *to;  /* beside a parent: the target's address that was judged; NULL: it was judged by name (mem_*) */
     char *said;       /* tunnel: what that found, for the record; mem_* */
     char *body;       /* of a local reply that is too large for the arena; mem_* */
     struct access_record rec;
@@ -112,6 +127,12 @@ struct xchg {
 #define XCHG_MAGIC 0xec4a09e1u
 
 enum { XCHG_ARENA_PAGES = 64, XCHG_ROUNDS = 64, XCHG_INTERIM_MAX = 16, XCHG_INTERIM_BYTES = 65536 };
+
+/* The oldest of a list of them; NULL: it is empty. */
+static inline struct xchg *xchg_first(const struct list *xchgs)
+{
+    return list_empty(xchgs) ? NULL : LIST_ENTRY(xchgs->next, struct xchg, link);
+}
 
 /* A request begins on this stream. NULL: memory refused. */
 struct xchg *xchg_new(struct session *s, struct stream *client) MUST_USE;
@@ -148,6 +169,16 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
 enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail);
 /* What policy is asked about, as far as it is known. */
 struct match_facts xchg_facts(const struct xchg *x);
+/* The address for those facts, where something is or was dialled: not a parent's. NULL: none. */
+const struct addr *xchg_target(const struct xchg *x);
+/* The resolver's failure is the end. */
+enum xstep step_resolve_fail(struct xchg *x);
+/* A direct alternative: the name is resolved after all, and its addresses are judged. */
+enum xstep step_route_resolve(struct xchg *x);
+/* The alternative of its route that is tried now; NULL: direct. */
+const struct alternative *xchg_alternative(const struct xchg *x);
+/* It cannot be taken: the next one. False: there is none. */
+bool xchg_next_alternative(struct xchg *x);
 /* Leaves by what policy decided. */
 enum xstep step_policy_refuse(struct xchg *x, const struct verdict *v);
 /* The 200 to a CONNECT; the client's side is a tunnel from then on. False: it broke. */

@@ -12,10 +12,10 @@ STEP_X(AUTH, auth, TO(POLICY) | TO(REPLY) | TO(LOG))
 STEP_X(POLICY, policy, TO(RESOLVE) | TO(ROUTE) | TO(PEEK) | TO(REPLY) | TO(LOG))
 /* which addresses? */
 STEP_X(RESOLVE, resolve, TO(POLICY) | TO(REPLY) | TO(LOG))
-/* which way? where its connections come from */
-STEP_X(ROUTE, route, TO(DIAL) | TO(REPLY) | TO(LOG))
-/* an upstream stream, kept or new */
-STEP_X(DIAL, dial, TO(SEND) | TO(REPLY) | TO(LOG))
+/* which way? where its connections come from; before the name is resolved, where there is a choice */
+STEP_X(ROUTE, route, TO(DIAL) | TO(RESOLVE) | TO(POLICY) | TO(REPLY) | TO(LOG))
+/* an upstream stream, kept or new; resolve: the next alternative is direct */
+STEP_X(DIAL, dial, TO(SEND) | TO(RESOLVE) | TO(REPLY) | TO(LOG))
 /* what is in the tunnel? the client's first bytes, before they go anywhere */
 STEP_X(PEEK, peek, TO(POLICY) | TO(RELAY) | TO(REPLY) | TO(LOG))
 /* write the request head upstream, start the upload */

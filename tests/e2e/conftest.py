@@ -9,7 +9,9 @@ import tempfile
 import pytest
 
 from harness import DnsServer, Ginnel, have_ipv6, scaled, scope
-from harness.origins import NAMES, Certificates, Nginx, clean_env
+from harness.origins import NAMES, Nginx, clean_env
+from harness.others import Haproxy, Nghttpx
+from harness.sides import SIDES, Side, listen
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +25,6 @@ def tmp(workdir):
     """A directory of the test's own."""
     with tempfile.TemporaryDirectory(dir=workdir) as directory:
         yield pathlib.Path(directory)
-
-
-@pytest.fixture(scope="session")
-def certificates(workdir):
-    (workdir / "tls").mkdir()
-    return Certificates(workdir / "tls")
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +52,62 @@ def running_proxy(names):
     ginnel = Ginnel({"listen": listen, "name": "e2e", "resolver": {"servers": [names.address]}}, tracked=False)
     yield ginnel
     ginnel.close()
+
+
+class Front:
+    """A side as an h1 client sees it: a plain http:// proxy, whatever carries the client's bytes to ginnel. .native is ginnel's own URL."""
+
+    def __init__(self, name, proxy, certificates, workdir):
+        self.name, self.ca = name, certificates.ca
+        side = Side.of(name, proxy, certificates.authority)
+        self.native, self.is_tls, self.is_h2 = side.url, side.is_tls, side.is_h2
+        self.other = None
+        if side.is_h2:
+            self.other = Nghttpx(workdir, side.address, ca=certificates.ca if side.is_tls else None)
+        elif side.is_tls:
+            self.other = Haproxy.into_tls(workdir, side.address, certificates.ca)
+        self.host, self.port = self.other.address if self.other else side.address
+        self.addr, self.url = f"{self.host}:{self.port}", f"http://{self.host}:{self.port}"
+
+    def stop(self):
+        if self.other:
+            self.other.stop()
+
+
+@pytest.fixture(scope="session")
+def running_both(names, certificates):
+    """A ginnel that listens in clear and with TLS."""
+    ginnel = Ginnel({"listen": listen(certificates), "name": "e2e", "resolver": {"servers": [names.address]}}, tracked=False)
+    yield ginnel
+    ginnel.close()
+
+
+@pytest.fixture(scope="session")
+def fronts(running_both, certificates, workdir):
+    """front(name), made when it is asked for."""
+    made = {}
+
+    def front(name):
+        if name not in made:
+            made[name] = Front(name, running_both, certificates, workdir)
+        return made[name]
+
+    yield front
+    for each in made.values():
+        each.stop()
+
+
+@pytest.fixture
+def both(running_both):
+    yield running_both
+    assert running_both.alive(), f"ginnel died during this test:\n{running_both.stderr()[-6000:]}"
+    running_both.check_log()
+
+
+@pytest.fixture(params=SIDES)
+def front(request, both, fronts):
+    """The test runs over each of {clear, TLS} x {h1, h2}: TLS by HAProxy, h2 by nghttpx in front."""
+    return fronts(request.param)
 
 
 @pytest.fixture

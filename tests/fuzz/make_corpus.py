@@ -431,6 +431,63 @@ MATCHERS = {
 }
 
 
+# --- HTTP/2: what follows the preface ---
+
+
+def frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def block(*fields):
+    """Literals without indexing, lengths below 127."""
+    return b"".join(b"\0" + bytes([len(n)]) + n + bytes([len(v)]) + v for n, v in fields)
+
+
+H2_GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"example.com"), (b":path", b"/a?b")]
+H2_POST = [(b":method", b"POST"), *H2_GET[1:]]
+H2_CONNECT = [(b":method", b"CONNECT"), (b":authority", b"example.com:443")]
+H2_SOCKET = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *H2_GET[1:], (b"sec-websocket-version", b"13")]
+H2_BEGIN = frame(4, 0, 0) + frame(4, 1, 0)
+
+
+def h2(*frames):
+    return H2_BEGIN + b"".join(frames)
+
+
+def h2_get(*fields):
+    return h2(frame(1, 5, 1, block(*H2_GET, *fields)))
+
+
+H2 = {
+    "get": h2_get((b"accept", b"*/*"), (b"user-agent", b"x")),
+    "cookies": h2_get((b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2")),
+    "huffman": h2(frame(1, 5, 1, bytes.fromhex("828684418cf1e3c2e5f23a6ba0ab90f4ff"))),
+    "table": h2(frame(1, 5, 1, block(*H2_GET) + b"\x40\1x\1y"), frame(1, 5, 3, block(*H2_GET) + b"\xbe")),
+    "table-size": h2(frame(1, 5, 1, b"\x20" + block(*H2_GET))),
+    "post-trailers": h2(frame(1, 4, 1, block(*H2_POST)), frame(0, 0, 1, b"hello"), frame(1, 5, 1, block((b"x-sum", b"5")))),
+    "post-length": h2(frame(1, 4, 1, block(*H2_POST, (b"content-length", b"5"))), frame(0, 1, 1, b"hello")),
+    "post-length-wrong": h2(frame(1, 4, 1, block(*H2_POST, (b"content-length", b"6"))), frame(0, 1, 1, b"hello")),
+    "padded": h2(frame(1, 12, 1, b"\2" + block(*H2_POST) + b"\0\0"), frame(0, 9, 1, b"\3hello\0\0\0")),
+    "connect": h2(frame(1, 4, 1, block(*H2_CONNECT)), frame(0, 0, 1, b"ping"), frame(0, 1, 1)),
+    "connect-reset": h2(frame(1, 4, 1, block(*H2_CONNECT)), frame(0, 0, 1, b"ping"), frame(3, 0, 1, b"\0\0\0\x0a")),
+    "connect-headers": h2(frame(1, 4, 1, block(*H2_CONNECT)), frame(1, 5, 1, block((b"x", b"y")))),
+    "websocket": h2(frame(1, 4, 1, block(*H2_SOCKET)), frame(0, 0, 1, b"\x81\5hello")),
+    "continuation": h2(frame(1, 1, 1, block(*H2_GET[:2])), frame(9, 0, 1, block(H2_GET[2])), frame(9, 4, 1, block(H2_GET[3]))),
+    "windows": h2(frame(4, 0, 0, b"\0\4\0\0\0\1"), frame(1, 4, 1, block(*H2_POST)), frame(8, 0, 1, b"\0\0\0\1"), frame(8, 0, 0, b"\0\0\1\0"), frame(0, 1, 1, b"hello")),
+    "control": h2(frame(6, 0, 0, b"12345678"), frame(2, 0, 3, b"\0\0\0\0\x10"), frame(7, 0, 0, b"\0" * 8), frame(0xee, 0, 0, b"?")),
+    "priority": h2(frame(1, 0x25, 1, b"\x80\0\0\0\xff" + block(*H2_GET, (b"priority", b"u=1, i")))),
+    "upper-case": h2_get((b"X-Upper", b"1")),
+    "crlf": h2_get((b"x", b"a\r\nhost: evil")),
+    "te-chunked": h2_get((b"transfer-encoding", b"chunked")),
+    "host-differs": h2_get((b"host", b"evil.example")),
+    "nul": h2_get((b"x", b"a\0b")),
+    "late-pseudo": h2(frame(1, 5, 1, block((b"x", b"y"), *H2_GET))),
+    "many-streams": h2(*(frame(1, 4, 2 * i + 1, block(*H2_CONNECT)) for i in range(20))),
+    "resets": h2(*(frame(1, 5, 2 * i + 1, block(*H2_GET)) + frame(3, 0, 2 * i + 1, b"\0\0\0\x08") for i in range(20))),
+    "cut": h2_get()[:-3],
+}
+
+
 def write(folder, seeds):
     where = HERE / folder
     where.mkdir(parents=True, exist_ok=True)
@@ -442,6 +499,7 @@ def write(folder, seeds):
 
 
 if __name__ == "__main__":
+    write("h2", H2)
     write("request", REQUESTS)
     write("response", RESPONSES)
     write("chunked", CHUNKED)

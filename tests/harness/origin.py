@@ -7,15 +7,17 @@ import threading
 from . import scope
 from .build import response
 from .clock import DEFAULT, eventually, scaled
+from .h2 import H2Conn
 from .peer import Peer, Truncated
+from .tls import TlsSocket
 
 
 class Origin:
     """A listening socket. Without a handler: `conn = origin.accept()` gives the next connection to the test. With one, every
     connection runs handler(conn) in a thread of its own and is closed when that returns; what a handler asserts is raised when
-    the origin is closed."""
+    the origin is closed. With a context it speaks TLS."""
 
-    def __init__(self, handler=None, host="127.0.0.1", port=0, rcvbuf=None):
+    def __init__(self, handler=None, host="127.0.0.1", port=0, rcvbuf=None, context=None):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,6 +33,8 @@ class Origin:
         self.host, self.port = host, self.sock.getsockname()[1]
         self.conns = []      # every connection ever accepted
         self.complaints = []
+        self.context = context
+        self.failed = []     # TLS handshakes that were not completed
         self._stopping = False
         if handler:
             threading.Thread(target=self._serve, args=(handler,), daemon=True).start()
@@ -44,7 +48,7 @@ class Origin:
     def url(self, path="/", name=None):
         """A URL here; `name` stands for the address."""
         authority = f"{name}:{self.port}" if name else self.authority
-        return f"http://{authority}{path}"
+        return f"{'https' if self.context else 'http'}://{authority}{path}"
 
     def accept(self, within=DEFAULT):
         self.sock.settimeout(scaled(within))
@@ -87,8 +91,16 @@ class Origin:
         self.close()
 
     def _keep(self, sock):
+        source = _host_of(sock)
+        if self.context:
+            try:
+                sock = TlsSocket(sock, self.context, server=True)
+            except OSError as error:
+                self.failed.append(error)
+                sock.close()
+                raise
         conn = Peer(sock, scope.ORIGIN)
-        conn.source = _host_of(sock)
+        conn.source = source
         self.conns.append(conn)
         return conn
 
@@ -106,8 +118,8 @@ class Origin:
     def _run(self, handler, conn):
         try:
             handler(conn)
-        except OSError:
-            pass  # the other side has left, or the test is over
+        except (OSError, ValueError):
+            pass  # the other side has left, or the test is over (a closed descriptor is -1, which select does not like)
         except AssertionError as complaint:
             if not self._stopping:
                 self.complaints.append(complaint)
@@ -127,12 +139,12 @@ class HttpOrigin(Origin):
     """Answers every request. `reply` is the bytes of a response, or a function of the request that returns them; None from it
     closes the connection. `requests` has every complete request, `cut` every incomplete one."""
 
-    def __init__(self, reply=None, host="127.0.0.1", port=0, keep=True):
+    def __init__(self, reply=None, host="127.0.0.1", port=0, keep=True, context=None):
         self.reply = reply if reply is not None else self.echo_target
         self.keep = keep
         self.requests = []
         self.cut = []
-        super().__init__(self._talk, host, port)
+        super().__init__(self._talk, host, port, context=context)
 
     @staticmethod
     def echo_target(req):
@@ -164,3 +176,30 @@ class HttpOrigin(Origin):
             conn.send(answer)
             if not self.keep:
                 return
+
+
+class H2Origin(Origin):
+    """Speaks HTTP/2: each connection is an H2Conn in the server role, given to the test by accept(). With a context, over TLS; whom that context gives
+    http/1.1 is a Peer in .others."""
+
+    def __init__(self, host="127.0.0.1", port=0, context=None, handler=None, **options):
+        self.options = options
+        self.others = []
+        super().__init__(handler, host, port, context=context)
+
+    def _keep(self, sock):
+        if self.context:
+            try:
+                sock = TlsSocket(sock, self.context, server=True)
+            except OSError as error:
+                self.failed.append(error)
+                sock.close()
+                raise
+            if sock.alpn() == "http/1.1":
+                conn = Peer(sock, scope.ORIGIN)
+                self.others.append(conn)
+                return conn
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conn = H2Conn(sock, client=False, rank=scope.ORIGIN, **self.options)
+        self.conns.append(conn)
+        return conn

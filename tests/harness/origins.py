@@ -18,7 +18,6 @@ import random
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import tarfile
 import threading
@@ -27,6 +26,7 @@ import zipfile
 
 import websockets.server
 
+from .certs import Authority
 from .clock import Deadline
 from .net import have_ipv6
 
@@ -100,33 +100,18 @@ class Process:
 
 
 class Certificates:
-    """A CA made for this run, and one leaf for all NAMES and both loopback addresses."""
+    """A CA made for this run (.authority), and one leaf for all NAMES and both loopback addresses."""
 
     def __init__(self, directory):
-        d = pathlib.Path(directory)
-        self.ca, self.cert, self.key = d / "ca.pem", d / "leaf.pem", d / "leaf.key"
-        names = ",".join([f"DNS:{n}" for n in NAMES] + ["DNS:localhost", "IP:127.0.0.1", "IP:::1"])
-        (d / "ext").write_text(
-            f"subjectAltName={names}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n"
-            "keyUsage=digitalSignature\n"
-        )
-        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        for argv in (
-            ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=test CA"],
-            ["req", *new_key, "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", "/CN=origin.test"],
-            ["x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
-            + ["-out", "leaf.pem", "-days", "30", "-extfile", "ext"],
-        ):
-            subprocess.run(["openssl", *argv], cwd=d, check=True, capture_output=True, timeout=30)
+        self.authority = Authority(directory)
+        self.leaf = self.authority.issue("leaf", (*NAMES, "localhost", "127.0.0.1", "::1"))
+        self.ca, self.cert, self.key = self.authority.cert, self.leaf.cert, self.leaf.key
 
     def server_context(self, alpn=("http/1.1",)):
-        ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ctx.load_cert_chain(self.cert, self.key)
-        ctx.set_alpn_protocols(list(alpn))
-        return ctx
+        return self.leaf.server_context(alpn)
 
-    def client_context(self):
-        return ssl.create_default_context(cafile=self.ca)
+    def client_context(self, alpn=()):
+        return self.authority.client_context(alpn)
 
 
 class Nginx:
@@ -506,7 +491,7 @@ class WebSocketEcho:
         self.server = asyncio.run_coroutine_threadsafe(self.start(context), self.loop).result(10)
 
     async def start(self, context):
-        return await websockets.server.serve(self.echo, "127.0.0.1", self.port, ssl=context, max_size=None)
+        return await websockets.server.serve(self.echo, "127.0.0.1", self.port, ssl=context, max_size=None, close_timeout=1)
 
     async def echo(self, ws):
         self.paths.append(ws.path)

@@ -14,6 +14,7 @@ from .clock import DEFAULT, Deadline, eventually, scaled
 from .message import Malformed, parse_fields, parse_request_head, parse_response_head
 
 OPEN, FIN, RST = "open", "FIN", "RST"
+CUT = "CUT"  # TLS: a FIN without close_notify
 READ_SIZE = 1 << 16
 CHUNK_SIZE_LINE = re.compile(rb"[0-9a-fA-F]{1,16}")
 
@@ -24,6 +25,10 @@ class Truncated(AssertionError):
     def __init__(self, what, part, end, head=None):
         super().__init__(f"{what}: {end} after {len(part)} bytes")
         self.part, self.end, self.head = bytes(part), end, head
+
+
+class CutOff(OSError):
+    """TLS: a FIN without close_notify."""
 
 
 class Peer:
@@ -52,7 +57,7 @@ class Peer:
 
     def send_in_background(self, data, bytewise=False):
         """Starts sending; join() the result, whose .error is what ended it early."""
-        return _Sender(self.send_bytewise if bytewise else lambda d: self.send(d, within=30), data)
+        return Sender(self.send_bytewise if bytewise else lambda d: self.send(d, within=30), data)
 
     def send_until_blocked(self, block, limit, quiet=0.4):
         """Sends `block` again and again until nothing is taken for `quiet` seconds or `limit` is reached; returns how many
@@ -109,6 +114,9 @@ class Peer:
             return False
         except TimeoutError:
             raise AssertionError(f"nothing received in time; so far unread: {bytes(self.buffer[:300])!r}") from None
+        except CutOff:
+            self.end = CUT
+            return False
         if not data:
             self.end = FIN
             return False
@@ -171,16 +179,24 @@ class Peer:
     def expect_silence(self, seconds=0.2):
         """Neither bytes nor an end arrive for that long."""
         assert not self.buffer, f"unexpected bytes: {bytes(self.buffer[:300])!r}"
-        ready = select.select([self.sock], [], [], seconds)[0]
-        if ready:
-            self._fill(Deadline())
+        if self._look(seconds):
             raise AssertionError(f"expected silence, got {self.end} {bytes(self.buffer[:300])!r}")
 
     def ended(self):
         """Reads what is there without blocking; how the other side has ended by now."""
-        while self.end == OPEN and select.select([self.sock], [], [], 0)[0]:
-            self._fill(Deadline())
+        while self._look(0):
+            pass
         return self.end
+
+    def _look(self, seconds):
+        """Receives once if there is something within that time; whether bytes or an end came."""
+        if self.end != OPEN:
+            return False
+        look = getattr(self.sock, "look", None)  # TLS has bytes of its own
+        if not (look(seconds) if look else select.select([self.sock], [], [], seconds)[0]):
+            return False
+        self._fill(Deadline())
+        return True
 
     def wait_ended(self, within=DEFAULT):
         """Waits for the end and keeps what arrives before it in the buffer."""
@@ -266,7 +282,7 @@ class Peer:
         head.body, head.raw_body = bytes(body), bytes(raw)
 
 
-class _Sender(threading.Thread):
+class Sender(threading.Thread):
     def __init__(self, send, data):
         super().__init__(daemon=True)
         self._call, self.error = (send, data), None
@@ -280,7 +296,7 @@ class _Sender(threading.Thread):
             self.error = error
 
 
-class _Asking(Peer):
+class Asking(Peer):
     """What every client can do."""
 
     def ask(self, data, method=None, within=DEFAULT):
@@ -297,26 +313,30 @@ class _Asking(Peer):
         return self
 
 
-class Client(_Asking):
+def open_socket(host, port, source=None, rcvbuf=None, within=DEFAULT):
+    """A connected TCP socket."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(scaled(within))
+        if rcvbuf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        if source:
+            sock.bind((source, 0))
+        sock.connect((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Client(Asking):
     """A raw client connection."""
 
     def __init__(self, host, port, source=None, rcvbuf=None, within=DEFAULT):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(scaled(within))
-            if rcvbuf:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-            if source:
-                sock.bind((source, 0))
-            sock.connect((host, port))
-        except OSError:
-            sock.close()
-            raise
-        super().__init__(sock)
+        super().__init__(open_socket(host, port, source, rcvbuf, within))
 
 
-class UnixClient(_Asking):
+class UnixClient(Asking):
     """The same over a Unix socket."""
 
     def __init__(self, path, within=DEFAULT):

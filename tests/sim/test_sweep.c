@@ -44,6 +44,14 @@ static struct session *session_of(struct sim *s)
     return LIST_ENTRY(s->worker.sessions.prev, struct session, link);
 }
 
+static struct xchg *xchg_of(struct sim *s)
+{
+    struct session *session = session_of(s);
+
+    assert_int_equal(session->n_xchgs, 1);
+    return LIST_ENTRY(session->xchgs.next, struct xchg, link);
+}
+
 /* From now on what happens on it wakes nobody. */
 static void lose(struct sim *s, struct conn *c)
 {
@@ -86,7 +94,7 @@ static void lost_bytes_of_the_client(struct sim *s)
 {
     struct peer *up, *c = tunnel(s, &up);
 
-    lose(s, stream_look(session_of(s)->xchg->client).conn);
+    lose(s, stream_look(xchg_of(s)->client).conn);
     peer_send(c, "hello");
     two_looks(s);
     peer_expect_all(up, "hello");
@@ -101,7 +109,7 @@ static void lost_end_of_the_origin(struct sim *s)
 {
     struct peer *up, *c = tunnel(s, &up);
 
-    lose(s, stream_look(session_of(s)->xchg->upstream).conn);
+    lose(s, stream_look(xchg_of(s)->upstream).conn);
     peer_fin(up);
     two_looks(s);
     peer_expect_end(c, PEER_FIN);
@@ -121,7 +129,7 @@ static void lost_room(struct sim *s)
     /* Full on both sides: that is waiting as it should be. */
     sim_advance(s, 30000);
     SIM_EQUAL(s, s->worker.sweep.found, 0);
-    lose(s, stream_look(session_of(s)->xchg->client).conn);
+    lose(s, stream_look(xchg_of(s)->client).conn);
     peer_read(c);
     two_looks(s);
     peer_expect_pattern(c, 400 * KB);
@@ -137,7 +145,7 @@ static void lost_answer_of_the_origin(struct sim *s)
     up = origin_accept(o);
     peer_expect(up, "\r\n\r\n");
     sim_advance(s, 25000);
-    lose(s, stream_look(session_of(s)->xchg->upstream).conn);
+    lose(s, stream_look(xchg_of(s)->upstream).conn);
     peer_send(up, OK);
     two_looks(s);
     peer_expect_status(c, 200);
@@ -228,7 +236,7 @@ static void a_crowd(struct sim *s)
 static void a_suspect_ends(struct sim *s)
 {
     struct peer *up, *c = tunnel(s, &up);
-    struct conn *conn = stream_look(session_of(s)->xchg->client).conn;
+    struct conn *conn = stream_look(xchg_of(s)->client).conn;
     struct task *t = conn->task;
 
     conn->task = NULL;
@@ -236,7 +244,7 @@ static void a_suspect_ends(struct sim *s)
     while (!s->worker.sweep.n)
         sim_some(s, 1);
     conn->task = t;
-    xchg_cut(session_of(s)->xchg, END_INTERNAL, NULL);
+    xchg_cut(xchg_of(s), END_INTERNAL, NULL);
     task_wake(&session_of(s)->task, TASK_GONE);
     sim_expect_sessions(s, 0);
     SIM_EQUAL(s, sim_count(s, COUNTER_LOST_WAKEUPS), 0);

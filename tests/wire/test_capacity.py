@@ -145,7 +145,7 @@ def test_more_than_may_refuse(start, web):
 
 def test_memory(start):
     """U8: new connections and new requests are refused, what runs goes on, and it ends by itself"""
-    proxy = start({"capacity": {"memory": "1MB"}, "workers": 1})
+    proxy = start({"capacity": {"memory": "6MB"}, "workers": 1})
     tunnels = Origin(lambda conn: conn.recv_all(within=60))
     web = HttpOrigin()
     kept = proxy.client()
@@ -153,14 +153,14 @@ def test_memory(start):
     held = []
     try:
         # A head of 60 KB that is not complete is memory.
-        while proxy.status()["capacity"]["memory_bytes"] < 1 << 20 and len(held) < 60:
+        while proxy.status()["capacity"]["memory_bytes"] < (6 << 20) + (256 << 10) and len(held) < 200:
             client = proxy.client()
             if len(held) == 1:
                 client.connect(tunnels.authority)
             else:
                 client.send(request("GET", web.url("/"))[:-2] + b"X-a: " + b"x" * 50000)
             held.append(client)
-        eventually(lambda: proxy.status()["capacity"]["memory_bytes"] >= 1 << 20, what="the memory to be used up")
+        eventually(lambda: proxy.status()["capacity"]["memory_bytes"] >= 6 << 20, what="the memory to be used up")
         time.sleep(0.05)
         with contextlib.suppress(AssertionError):
             proxy.client().ask(request("GET", web.url("/")))  # the first that notices may be let in
@@ -172,12 +172,12 @@ def test_memory(start):
         eventually(lambda: tunnels.conns[0].received == b"still here", what="the tunnel to go on")
         assert proxy.control("GET", "/healthz").status == 200
         metrics = proxy.metrics()
-        assert metrics["ginnel_capacity_memory_limit_bytes"] == 1 << 20
+        assert metrics["ginnel_capacity_memory_limit_bytes"] == 6 << 20
         said(proxy, "capacity.memory is reached")
     finally:
         for client in held:
             client.close()
-    eventually(lambda: proxy.status()["capacity"]["memory_bytes"] < 1 << 20, what="the memory to come back")
+    eventually(lambda: proxy.status()["capacity"]["memory_bytes"] < 6 << 20, what="the memory to come back")
     eventually(lambda: proxy.client().ask(request("GET", web.url("/"))).status == 200, what="service")
 
 
@@ -208,13 +208,13 @@ def test_memory_does_not_depend_on_ulimit(start):
     limits = [256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]]
     proxies = [start(wrap=["prlimit", f"--nofile={limit}:{limit}"]) for limit in limits]
     assert [proxy.status()["descriptors"]["limit"] for proxy in proxies] == limits
-    assert abs(proxies[0].rss() - proxies[1].rss()) < 1 << 20
+    assert abs(proxies[0].rss() - proxies[1].rss()) < 6 << 20
 
 
 @pytest.mark.workers
 def test_idle_connections_go_first(start, web):
     """what is kept for later is given up before anybody is refused, also by a worker that nobody asks"""
-    proxy = start({"capacity": {"memory": "1MB"}})
+    proxy = start({"capacity": {"memory": "6MB"}})
 
     def kept():
         return [worker["kept"] for worker in proxy.status()["workers"]]
@@ -229,7 +229,7 @@ def test_idle_connections_go_first(start, web):
             break
     assert min(kept()) > 1, kept()
     held = []
-    while proxy.status()["capacity"]["memory_bytes"] < 1 << 20 and len(held) < 100:
+    while proxy.status()["capacity"]["memory_bytes"] < (6 << 20) + (256 << 10) and len(held) < 200:
         held.append(proxy.client())
         held[-1].send(request("GET", web.url("/"))[:-2] + b"X-a: " + b"x" * 50000)
     proxy.client().send(request("GET", web.url("/")))

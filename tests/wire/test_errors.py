@@ -197,7 +197,6 @@ OUTCOMES = {
                "not-implemented"),
     "version": ("GET http://@/ HTTP/2.0\r\nHost: @\r\n\r\n", 505, "http_request_error", "bad-version"),
     "TRACE": ("TRACE http://@/ HTTP/1.1\r\nHost: @\r\n\r\n", 405, "http_request_denied", "trace-off"),
-    "https": ("GET https://@/ HTTP/1.1\r\nHost: @\r\n\r\n", 501, "proxy_configuration_error", "not-built"),
     "own Via": ("GET http://@/ HTTP/1.1\r\nHost: @\r\nVia: 1.1 wire\r\n\r\n", 502, "proxy_loop_detected", "loop"),
     "own site": ("GET http://ginnel.internal/ HTTP/1.1\r\nHost: ginnel.internal\r\n\r\n", 200, None, "local"),
 }

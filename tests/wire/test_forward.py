@@ -461,25 +461,11 @@ def test_healthz(proxy, host):
     assert (answer.status, answer.body.strip()) == (200, b"ok")
 
 
-@pytest.mark.parametrize("path", ["/proxy.pac", "/wpad.dat"])
-def test_served_pac_comes_later(proxy, path):
-    """DESIGN 2"""
-    assert proxy.client().ask(request("GET", path, host="localhost")).status in (404, 501)
-
-
 @pytest.mark.parametrize("target", ["/", "/index.html", "/healthzz", "/healthz/", "/proxy.pac/x", "//healthz", "/..//healthz", "*"])
 def test_everything_else_of_ours_is_400(proxy, target):
     """S002-28"""
     method = "OPTIONS" if target == "*" else "GET"
     assert proxy.client().ask(request(method, target, host="localhost")).status == 400
-
-
-def test_h2_preface(proxy):
-    """DESIGN 2: unknown version"""
-    client = proxy.client()
-    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-    assert client.recv_response().status == 505
-    client.expect_end()
 
 
 @pytest.mark.parametrize("first", [
@@ -499,7 +485,12 @@ def test_two_schemes_only(proxy, origin, scheme):
     origin.expect_no_connection(0.05)
 
 
-def test_https_targets_are_not_built_yet(proxy, origin):
-    """DESIGN 2: a feature not built in; never sent in the clear"""
-    assert proxy.client().ask(request("GET", f"https://{origin.authority}/")).status == 501
-    origin.expect_no_connection(0.05)
+def test_https_targets_are_never_sent_in_the_clear(proxy, origin):
+    """DESIGN 2: to an origin that speaks no TLS nothing of the request is sent (test_parents_tls.py has those that do)"""
+    client = proxy.client()
+    client.send(request("GET", f"https://{origin.authority}/secret"))
+    conn = origin.accept()
+    assert conn.recv_some()[0] == 0x16
+    conn.send(response(body=b"clear"))
+    assert client.recv_response().status == 502
+    assert b"secret" not in conn.received

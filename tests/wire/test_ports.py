@@ -230,13 +230,6 @@ def test_kept_connections_have_a_source(start, web):
     assert from_where(web) == ["127.0.0.5", "127.0.0.1", "127.0.0.6"]
 
 
-@pytest.mark.parametrize("entry, word", [({"via": "http://p.example:80"}, "via"), ("deny", "deny"), ({"bind": "127.0.0.1", "resolve": "local"}, "resolve")])
-def test_words_that_are_not_built(entry, word):
-    """CONFIG: what cannot be done is refused by name"""
-    result = run_ginnel("check", config={"listen": "127.0.0.1:0", "upstream": [entry]})
-    assert result.returncode == 78 and word in result.stderr and "is not in this build" in result.stderr
-
-
 def test_what_is_shown(start):
     """config show gives what can be read again"""
     proxy = start({"upstream": [{"for": {"port": 80}, "bind": ["127.0.0.5", "2001:db8::/64"]}]})

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Signals: each by itself, in every order, quickly, during the start, during the end; and the end itself, phase by phase."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -200,6 +201,11 @@ def survive_a_start(seed, blocked):
                 time.sleep(0.005)
             if not {TERM, INT, QUIT} & set(sent) and process.poll() is None:
                 process.send_signal(TERM)
+            elif not blocked:  # between fork and exec a signal meets the test's own handlers, and is gone
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(scaled(2))
+                if process.poll() is None:
+                    process.send_signal(TERM)
             code = process.wait(scaled(8))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"seed {seed}: hangs after {sent}: {pathlib.Path(home, 'stderr').read_text()}") from None
@@ -407,8 +413,8 @@ def test_who_was_in_the_queue_is_served(start, web):
     proxy.signal(TERM)
     proxy.signal(signal.SIGCONT)
     for client in queued:
-        answer = client.recv_response()
-        assert answer.status == 200 and answer.closes
+        # A worker that wakes before the main thread may have answered before it knew: then the connection ends as an idle one.
+        assert client.recv_response().status == 200
         client.expect_end(FIN)
     assert proxy.wait_exit() == 0
     assert len(web.paths()) == 41

@@ -130,7 +130,7 @@ def test_pages_of_its_own(guarded):
     """Who asks the proxy itself is not asked."""
     client = guarded().client()
     assert client.ask(request("GET", "/healthz", host="localhost")).status == 200
-    assert client.ask(request("GET", "/proxy.pac", host="localhost")).status == 404
+    assert client.ask(request("GET", "/proxy.pac", host="localhost")).status == 200
     assert client.ask(request("GET", "http://ginnel.internal/")).status == 407
 
 

@@ -148,8 +148,9 @@ def exchange(x, loop):
 
 
 def session(s, loop):
-    if int(s["xchg"]):
-        exchange(s["xchg"].dereference(), loop)
+    if int(s["n_xchgs"]):
+        for x in members(s["xchgs"], "struct xchg", "link"):
+            exchange(x, loop)
         return
     now_ms = int(loop["now_ms"])
     state = "idle" if bool(s["idle"]) else word(s["state"], "session_state")

@@ -40,10 +40,12 @@ func main() {
 	check(err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
+	// asked for h2, Go offers it to an https proxy too, which it then cannot speak it to ("http2: unsupported scheme")
+	inner := proxy.Scheme != "https"
 	client := &http.Client{Transport: &http.Transport{
 		Proxy:               http.ProxyURL(proxy),
 		TLSClientConfig:     &tls.Config{RootCAs: roots},
-		ForceAttemptHTTP2:   true,
+		ForceAttemptHTTP2:   inner,
 		MaxIdleConnsPerHost: 10,
 	}}
 	fmt.Println("http:", get(client, os.Args[3]+"/small.txt"))

@@ -410,7 +410,7 @@ static void test_range_edges(void **state)
         if (o->min > 0)
             assert_int_equal(set_number(o, o->min - 1, &v), ERR_RANGE);
     }
-    assert_int_equal(n, 18);
+    assert_true(n >= 22);
 }
 
 static void test_out_of_range_is_refused(void **state)
@@ -514,7 +514,7 @@ static void test_unbuilt_is_refused_by_name(void **state)
             assert_error(yaml, expected);
             n++;
         }
-    assert_true(n > 60);
+    assert_true(n > 40);
 }
 
 static void test_did_you_mean(void **state)

@@ -109,7 +109,9 @@ static int setup(void **state)
         all[i] = &workers[i];
     }
     /* The first worker has an exchange. */
-    session.xchg = &xchg;
+    list_init(&session.xchgs);
+    list_push(&session.xchgs, &xchg.link);
+    session.n_xchgs = 1;
     xchg.rec.id = 77;
     xchg.rec.host = SLICE("example.com");
     list_push(&workers[0].sessions, &session.link);

@@ -108,6 +108,79 @@ static void test_pages(void **state)
     assert_page("url=http://ginnel.internal/", false, "answered by ginnel itself", NULL);
 }
 
+/* ---- ways ---- */
+
+static const char ways[] = "private: allow\n"
+                           "rules: [{deny: 10.0.0.0/8, name: inside}, {allow: any, port: any}]\n"
+                           "upstream:\n"
+                           "  - {for: .deny.test, deny: yes}\n"
+                           "  - {for: .name.test, via: [\"https://p1.test:8443\", direct]}\n"
+                           "  - {for: .local.test, chain: [\"http://p1.test:1\", \"http://[2001:db8::1]:2\"], resolve: local}\n"
+                           "  - {for: .either.test, via: [direct, \"http://p2.test:1\"]}\n"
+                           "  - {for: {to: 192.0.2.0/24}, via: \"http://p3.test:1\"}\n"
+                           "  - {for: {host: front.test, sni: front.test}, via: direct}\n"
+                           "  - {for: .last.test, via: \"http://p4.test:1\"}\n"
+                           "origins: {for: p1.test, min: 1.3}\n";
+
+static void use(const char *yaml)
+{
+    struct conf_errors errors = {0};
+    struct conf *c;
+
+    edition_free(edition);
+    edition = NULL;
+    assert_int_equal(conf_parse("f.yaml", yaml, strlen(yaml), &c, &errors), 0);
+    edition = edition_of_file(c);
+    assert_non_null(edition);
+}
+
+static int use_ways(void **state)
+{
+    UNUSED(state);
+    use(ways);
+    return 0;
+}
+
+static int use_text(void **state)
+{
+    UNUSED(state);
+    use(text);
+    return 0;
+}
+
+/* U4 U42: in the order of the steps: towards a parent nothing is looked up. */
+static void test_ways(void **state)
+{
+    UNUSED(state);
+    assert_page("url=x.deny.test:443", false, "upstream   f.yaml:4 ", "deny ", "yes\n", "way out ", "refused by f.yaml:4: 403 upstream-denied", NULL);
+    assert_page("url=x.name.test:443", false, "f.yaml:4 ", "no: host\n", "f.yaml:5 ", "via ", "yes\n", "through    https://p1.test:8443 (TLS as f.yaml:11 says)\n",
+                "           nothing: direct\n", "name       looked up by the proxy", "allowed by the rule at f.yaml:2\n", NULL);
+    assert_page("url=x.local.test:443", false, "f.yaml:6 ", "yes\n", "not decided before the addresses of x.local.test are known\n", NULL);
+    assert_page("url=x.local.test:443&address=10.0.0.1", false, "refused by inside (f.yaml:2): 403 denied", NULL);
+    assert_page("url=x.local.test:443&address=198.51.100.1", false, "f.yaml:6 ", "chain ", "through    http://p1.test:1, behind it http://[2001:db8::1]:2\n",
+                "name       looked up here; the proxy is sent the address that was judged\n", NULL);
+    assert_page("url=x.local.test:443&address=none", false, "has no address", NULL);
+    assert_page("url=x.either.test:443&address=none", false, "f.yaml:7 ", "yes\n", "through    nothing: direct\n", "           http://p2.test:1\n", "allowed by", NULL);
+    assert_page("url=x.either.test:443&address=10.0.0.1", false, "refused by inside", NULL);
+    assert_page("url=x.test:443", false, "f.yaml:8 ", "needs an address\n", "not decided before", NULL);
+    assert_page("url=x.test:443&address=192.0.2.1", false, "f.yaml:8 ", "yes\n", "through    http://p3.test:1\n", NULL);
+    assert_page("url=x.test:443&address=198.51.100.1", false, "f.yaml:8 ", "no: to\n", "           none of them: direct\n", "allowed by", NULL);
+    assert_page("url=x.last.test:443&address=none", false, "f.yaml:10 ", "yes\n", "name       looked up by the proxy", "allowed by", NULL);
+    assert_page("url=x.test:443&address=none", false, "has no address", NULL);
+    assert_page("url=192.0.2.1:443", false, "f.yaml:8 ", "yes\n", "through    http://p3.test:1\n", "allowed by", NULL);
+    assert_page("url=10.0.0.1:443", false, "refused by inside", NULL);
+    assert_page("url=http://ginnel.internal/", false, "answered by ginnel itself", NULL);
+}
+
+static void test_ways_json(void **state)
+{
+    UNUSED(state);
+    assert_page("url=x.name.test:443&json", false, "{\"stage\":\"upstream\",\"place\":\"f.yaml:4\",\"kind\":\"deny\",\"answer\":\"no\",\"word\":\"host\"}",
+                "\"kind\":\"via\",\"answer\":\"yes\"}]", "\"upstream\":\"f.yaml:5\"",
+                "\"ways\":[{\"hops\":[{\"url\":\"https://p1.test:8443\",\"origins\":\"f.yaml:11\",\"verified\":true}]},{\"hops\":[]}],\"lookup_by\":\"proxy\"", NULL);
+    assert_page("url=x.deny.test:443&json&end", true, "deny\n", "\"reason\":\"upstream-denied\"", NULL);
+}
+
 static void test_json(void **state)
 {
     UNUSED(state);
@@ -337,7 +410,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_edition_with_an_index_or_none),
-        cmocka_unit_test(test_pages),  cmocka_unit_test(test_json),   cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_pages),  cmocka_unit_test_setup_teardown(test_ways, use_ways, use_text), cmocka_unit_test_setup_teardown(test_ways_json, use_ways, use_text), cmocka_unit_test(test_json),   cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_limits), cmocka_unit_test(test_denied), cmocka_unit_test(test_denied_without_memory), cmocka_unit_test(test_refused_questions),
     };
 

@@ -20,15 +20,15 @@ static void test_first(void **state)
     struct match_facts f = {.port = 80};
 
     UNUSED(state);
-    assert_null(route_find(NULL, 0, &f));
-    assert_ptr_equal(route_find(v, 3, &f), &v[0]);
+    assert_null(route_find(NULL, 0, &f, NULL));
+    assert_ptr_equal(route_find(v, 3, &f, NULL), &v[0]);
     f = (struct match_facts){.port = 443, .scheme = MATCH_CONNECT};
-    assert_ptr_equal(route_find(v, 3, &f), &v[0]);
+    assert_ptr_equal(route_find(v, 3, &f, NULL), &v[0]);
     f.scheme = MATCH_HTTP;
-    assert_ptr_equal(route_find(v, 3, &f), &v[1]);
+    assert_ptr_equal(route_find(v, 3, &f, NULL), &v[1]);
     f.port = 8080;
-    assert_ptr_equal(route_find(v, 3, &f), &v[2]);
-    assert_null(route_find(v, 2, &f));
+    assert_ptr_equal(route_find(v, 3, &f, NULL), &v[2]);
+    assert_null(route_find(v, 2, &f, NULL));
 }
 
 int main(void)

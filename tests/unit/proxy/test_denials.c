@@ -109,7 +109,8 @@ static void test_long_strings(void **state)
 static void test_what_belongs_here(void **state)
 {
     static const enum end_reason yes[] = {END_DENIED,     END_ADDRESS_DENIED, END_NOT_ADMITTED, END_AUTH_NEEDED, END_AUTH_THROTTLED,  END_LIMIT_REQUESTS, END_LIMIT_TUNNELS,
-                                          END_UPLOAD_CAP, END_DOWNLOAD_CAP,   END_QUOTA,        END_SNI_DENIED,  END_PROTOCOL_DENIED, END_RELOADED};
+                                          END_UPLOAD_CAP, END_DOWNLOAD_CAP,   END_QUOTA,        END_SNI_DENIED,  END_PROTOCOL_DENIED, END_RELOADED,
+                                          END_UPSTREAM_DENIED};
     struct access_record r = refusal();
     unsigned n = 0;
 

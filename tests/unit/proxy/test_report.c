@@ -56,6 +56,7 @@ static int teardown(void **state)
 static struct session *session_add(unsigned i)
 {
     sessions[i].worker = &worker;
+    list_init(&sessions[i].xchgs);
     list_push(&worker.sessions, &sessions[i].link);
     return &sessions[i];
 }
@@ -63,8 +64,10 @@ static struct session *session_add(unsigned i)
 static struct xchg *xchg_add(unsigned i)
 {
     struct xchg *x = &xchgs[i];
+    struct session *s = session_add(i);
 
-    session_add(i)->xchg = x;
+    list_push(&s->xchgs, &x->link);
+    s->n_xchgs++;
     x->worker = &worker;
     task_init(&x->task, &worker.loop, "test", NULL);
     timer_init(&x->timer, &x->task);
@@ -224,6 +227,7 @@ static struct session *crowd_add(unsigned n, enum session_state state, bool idle
         s[i].idle = idle;
         s[i].since_ms = i;
         list_init(&s[i].task.link);
+        list_init(&s[i].xchgs);
         list_push(&worker.sessions, &s[i].link);
         atomic_fetch_add(&worker.load, 1);
     }

@@ -109,13 +109,13 @@ static void give(unsigned i, const char *host, uint16_t port, const struct addr 
 {
     struct mux *m = fresh(i);
 
-    upstream_give(pool, &m, &(struct upstream_end){slice_str(host), port, *a, source, way});
+    upstream_give(pool, &m, &(struct upstream_end){.host = slice_str(host), .port = port, .addr = *a, .peer = *a, .from = source, .way = way});
     assert_null(m);
 }
 
 static struct mux *take_young(const char *host, uint16_t port, const struct addr *a, unsigned n, uint64_t idle_ms)
 {
-    struct upstream_want w = {slice_str(host), port, a, n, sources, idle_ms};
+    struct upstream_want w = {.host = slice_str(host), .port = port, .addrs = a, .n_addrs = n, .sources = sources, .max_idle_ms = idle_ms};
     struct upstream_end end;
     struct mux *m = upstream_take(pool, &w, &end);
 
@@ -337,7 +337,7 @@ static void test_not_reusable(void **state)
 
     UNUSED(state);
     idle[0].conn.hup = true;
-    upstream_give(pool, &m, &(struct upstream_end){SLICE("a.test"), 80, addrs[0], source});
+    upstream_give(pool, &m, &(struct upstream_end){.host = SLICE("a.test"), .port = 80, .addr = addrs[0], .peer = addrs[0], .from = source});
     assert_null(m);
     assert_true(idle[0].closed);
     assert_null(take("a.test", 80, addrs, 3));
@@ -374,7 +374,7 @@ static void test_the_hint(void **state)
         struct mux *m = fresh(0);
 
         m->keep_alive_s = rows[k].hint_s;
-        upstream_give(pool, &m, &(struct upstream_end){SLICE("a.test"), 80, addrs[0], source});
+        upstream_give(pool, &m, &(struct upstream_end){.host = SLICE("a.test"), .port = 80, .addr = addrs[0], .peer = addrs[0], .from = source});
         if (!rows[k].keeps_ms) {
             assert_true(idle[0].closed);
             continue;
@@ -397,7 +397,7 @@ static void test_expiry_out_of_order(void **state)
     give(0, "a.test", 80, &addrs[0]);
     m = fresh(1);
     m->keep_alive_s = 3;
-    upstream_give(pool, &m, &(struct upstream_end){SLICE("b.test"), 80, addrs[0], source});
+    upstream_give(pool, &m, &(struct upstream_end){.host = SLICE("b.test"), .port = 80, .addr = addrs[0], .peer = addrs[0], .from = source});
     net_later_ms(2500);
     assert_true(idle[1].closed);
     assert_false(idle[0].closed);
@@ -435,7 +435,7 @@ static void test_every_allocation_fails(void **state)
             .conn = {.magic = CONN_MAGIC, .ops = &idle_ops, .loop = &net_loop, .ready = CONN_TX}};
         m = mux_client_new(&idle[0].conn, &limits);
         if (m) {
-            upstream_give(u, &m, &(struct upstream_end){SLICE("a.test"), 80, addrs[0], source});
+            upstream_give(u, &m, &(struct upstream_end){.host = SLICE("a.test"), .port = 80, .addr = addrs[0], .peer = addrs[0], .from = source});
             /* Kept or closed, but never left behind. */
             assert_null(m);
             assert_int_equal(idle[0].closed, memfail_hit());
@@ -444,6 +444,181 @@ static void test_every_allocation_fails(void **state)
         assert_true(!m);
         net_turns(1);
     }
+}
+
+/* ---- shared connections ---- */
+
+/* A mux of the least kind that carries many streams. */
+struct many {
+    struct mux mux;
+    struct stream stream;
+    unsigned out, room;
+    bool leaving, ended, closed;
+};
+
+static struct many *many_of(struct mux *m)
+{
+    return CONTAINER_OF(m, struct many, mux);
+}
+
+static enum mux_state many_serve(struct mux *m)
+{
+    const struct many *y = many_of(m);
+
+    return y->out ? MUX_BUSY : y->ended ? MUX_CLOSED : MUX_IDLE;
+}
+
+static bool many_reusable(struct mux *m)
+{
+    return !many_of(m)->leaving && !many_of(m)->ended;
+}
+
+static unsigned many_room(struct mux *m)
+{
+    return many_reusable(m) ? many_of(m)->room - many_of(m)->out : 0;
+}
+
+static struct stream *many_open(struct mux *m, struct task *task)
+{
+    UNUSED(task);
+    many_of(m)->out++;
+    return &many_of(m)->stream;
+}
+
+static void many_close(struct mux *m, bool reset)
+{
+    UNUSED(reset);
+    assert_false(many_of(m)->closed);
+    assert_int_equal(many_of(m)->out, 0);
+    many_of(m)->closed = true;
+}
+
+static const struct mux_ops many_ops = {
+    .name = "many", .shared = true, .serve = many_serve, .open = many_open, .reusable = many_reusable, .room = many_room, .close = many_close};
+
+static void many_new(struct many *y, unsigned room)
+{
+    *y = (struct many){.mux = {.magic = MUX_MAGIC, .ops = &many_ops}, .room = room};
+}
+
+/* Towards a parent: no address of the host is judged. */
+static const struct upstream_want want_parent = {.host = SLICE("p.test"), .port = 443, .id = SLICE("parent 1"), .max_idle_ms = UINT64_MAX};
+
+static void share(struct many *y, unsigned room)
+{
+    struct mux *m = &y->mux;
+
+    many_new(y, room);
+    y->out = 1;
+    assert_int_equal(upstream_share(pool, &m, &(struct upstream_end){.host = want_parent.host, .port = 443, .id = want_parent.id, .peer = addrs[0]}), 0);
+    assert_null(m);
+}
+
+static bool opens(const struct upstream_want *w)
+{
+    struct upstream_end end;
+
+    return upstream_open(pool, w, NULL, &end) != NULL;
+}
+
+static void leave(struct many *y, unsigned n)
+{
+    y->out -= n;
+    task_wake(y->mux.task, TASK_RX);
+    net_turns(1);
+}
+
+/* As many as there is room for; it stays while streams run, and half a minute longer. */
+static void test_shared(void **state)
+{
+    struct upstream_want other = want_parent;
+    struct many y;
+
+    UNUSED(state);
+    share(&y, 3);
+    assert_true(opens(&want_parent));
+    assert_true(opens(&want_parent));
+    assert_false(opens(&want_parent));
+    other.id = SLICE("parent 2");
+    assert_false(opens(&other));
+    other = want_parent;
+    other.addrs = addrs;
+    other.n_addrs = 1;
+    assert_false(opens(&other));
+    assert_null(upstream_take(pool, &want_parent, &(struct upstream_end){0}));
+    net_later_ms(10 * UPSTREAM_IDLE_MS);
+    upstream_close_idle(pool);
+    assert_false(y.closed);
+    leave(&y, 3);
+    net_later_ms(UPSTREAM_IDLE_MS - 2000);
+    assert_false(y.closed);
+    assert_true(opens(&want_parent));
+    net_later_ms(2 * UPSTREAM_IDLE_MS);
+    assert_false(y.closed);
+    leave(&y, 1);
+    net_later_ms(UPSTREAM_IDLE_MS + 2000);
+    assert_true(y.closed);
+    assert_int_equal(upstream_count(pool), 0);
+}
+
+/* C68: one that takes no more ends with its last stream; one whose connection has ended at once. */
+static void test_shared_leaves(void **state)
+{
+    struct many y, z;
+
+    UNUSED(state);
+    share(&y, 3);
+    y.leaving = true;
+    task_wake(y.mux.task, TASK_RX);
+    net_turns(1);
+    assert_false(y.closed);
+    assert_false(opens(&want_parent));
+    leave(&y, 1);
+    assert_true(y.closed);
+    share(&z, 3);
+    z.ended = true;
+    leave(&z, 1);
+    assert_true(z.closed);
+}
+
+static unsigned told;
+
+static void telling(struct task *t, unsigned bits)
+{
+    UNUSED(t);
+    UNUSED(bits);
+    told++;
+}
+
+/* One dials, the others wait for what it finds; and nobody waits where connections are known not to be shared. */
+static void test_turns(void **state)
+{
+    struct upstream_turn a = {0}, b = {0}, c = {0};
+    struct task ta, tb, tc;
+
+    UNUSED(state);
+    told = 0;
+    task_init(&ta, &net_loop, "a", telling);
+    task_init(&tb, &net_loop, "b", telling);
+    task_init(&tc, &net_loop, "c", telling);
+    assert_int_equal(upstream_turn_ask(pool, &a, &want_parent, &ta), TURN_OURS);
+    assert_int_equal(upstream_turn_ask(pool, &a, &want_parent, &ta), TURN_OURS);
+    assert_int_equal(upstream_turn_ask(pool, &b, &want_parent, &tb), TURN_WAITS);
+    assert_int_equal(upstream_turn_ask(pool, &c, &want_parent, &tc), TURN_WAITS);
+    /* One of those who wait leaves. */
+    upstream_turn_end(pool, &c, UPSTREAM_GIVEN_UP);
+    upstream_turn_end(pool, &a, UPSTREAM_SHARED);
+    net_turns(1);
+    assert_int_equal(told, 1);
+    assert_int_equal(b.state, TURN_TOLD);
+    assert_int_equal(b.news, UPSTREAM_SHARED);
+    assert_int_equal(upstream_turn_ask(pool, &b, &want_parent, &tb), TURN_OURS);
+    upstream_turn_end(pool, &b, UPSTREAM_ALONE);
+    assert_int_equal(upstream_turn_ask(pool, &a, &want_parent, &ta), TURN_NONE);
+    assert_int_equal(upstream_turn_ask(pool, &b, &want_parent, &tb), TURN_NONE);
+    task_cancel(&ta);
+    task_cancel(&tb);
+    task_cancel(&tc);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -469,6 +644,9 @@ int main(void)
         TEST(test_expiry_out_of_order),
         TEST(test_long_host),
         TEST(test_every_allocation_fails),
+        TEST(test_shared),
+        TEST(test_shared_leaves),
+        TEST(test_turns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
