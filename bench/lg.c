@@ -12,8 +12,9 @@
  *   -A  send `Proxy-Authorization: Basic CREDENTIALS`.
  * Prints one line: key=value ...; with -P also the cpu seconds and rss of that process group. */
 #define _GNU_SOURCE
+#include "usage.h"
+
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -75,61 +76,6 @@ static int cmp(const void *a, const void *b)
 {
     double x = *(double *)a, y = *(double *)b;
     return x < y ? -1 : x > y;
-}
-
-/* cpu (s) and rss/pss (KiB) of a pid and all its descendants */
-static void proc1(int pid, double *cpu, long *rss)
-{
-    char p[64], b[4096];
-    snprintf(p, sizeof p, "/proc/%d/stat", pid);
-    FILE *f = fopen(p, "r");
-    if (!f)
-        return;
-    size_t n = fread(b, 1, sizeof b - 1, f);
-    fclose(f);
-    b[n] = 0;
-    char *r = strrchr(b, ')');
-    unsigned long u, s, cu, cs;
-    if (r && sscanf(r + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %lu %lu", &u, &s,
-                    &cu, &cs) == 4)
-        *cpu += (double)(u + s) / sysconf(_SC_CLK_TCK);
-    snprintf(p, sizeof p, "/proc/%d/smaps_rollup", pid);
-    f = fopen(p, "r");
-    if (f) {
-        while (fgets(b, sizeof b, f))
-            if (!strncmp(b, "Pss:", 4)) {
-                *rss += atol(b + 4);
-                break;
-            }
-        fclose(f);
-    }
-}
-
-static void proctree(int pid, double *cpu, long *rss)
-{
-    proc1(pid, cpu, rss);
-    DIR *d = opendir("/proc");
-    struct dirent *e;
-    if (!d)
-        return;
-    while ((e = readdir(d))) {
-        int q = atoi(e->d_name);
-        if (q <= 0 || q == pid)
-            continue;
-        char p[64], b[1024];
-        snprintf(p, sizeof p, "/proc/%d/stat", q);
-        FILE *f = fopen(p, "r");
-        if (!f)
-            continue;
-        size_t n = fread(b, 1, sizeof b - 1, f);
-        fclose(f);
-        b[n] = 0;
-        char *r = strrchr(b, ')');
-        int pp = 0;
-        if (r && sscanf(r + 2, "%*c %d", &pp) == 1 && pp == pid)
-            proctree(q, cpu, rss);
-    }
-    closedir(d);
 }
 
 static void start(struct conn *c);

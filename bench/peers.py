@@ -47,16 +47,18 @@ class Bench:
 
     ORIGIN = ORIGIN
 
-    def __init__(self, secs="2", modes="all", cores="0"):
+    def __init__(self, secs="2", modes="all", cores="0", tools=None):
+        """tools: name -> what else the compiler is told"""
         self.secs, self.cores = secs, cores
+        self.tools = tools or {"origin": "", "lg": ""}
         self.modes = {k: v for k, v in MODES.items() if modes == "all" or k in modes.split(",")}
         self.names, self.results = [], {}
         self.bin = tempfile.mkdtemp(prefix="bench-")
         os.chmod(self.bin, 0o755)
 
     def __enter__(self):
-        for tool in "origin", "lg":
-            subprocess.run(["gcc", "-O2", "-w", "-o", f"{self.bin}/{tool}", f"{HERE}/{tool}.c"], check=True)
+        for tool, more in self.tools.items():
+            subprocess.run(["gcc", "-O2", "-w", "-o", f"{self.bin}/{tool}", f"{HERE}/{tool}.c", *more.split()], check=True)
         self.origin = subprocess.Popen(
             ["taskset", "-c", "1", f"{self.bin}/origin", ORIGIN], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -117,8 +119,8 @@ class Bench:
                 found = {"bad": "it has ended"} if ended else self.load(args.split() + direct, proxy.pid)
                 self.results.setdefault((name, mode), []).append(found)
 
-    def start_load(self, args, pid, seconds=None, cores="1"):
-        argv = ["timeout", "70", "taskset", "-c", cores, f"{self.bin}/lg"] + args
+    def start_load(self, args, pid, seconds=None, cores="1", tool="lg"):
+        argv = ["timeout", "70", "taskset", "-c", cores, f"{self.bin}/{tool}"] + args
         return subprocess.Popen(
             argv + ["-t", str(seconds or self.secs), "-P", str(pid)],
             stdout=subprocess.PIPE,
@@ -126,8 +128,8 @@ class Bench:
             text=True,
         )
 
-    def load(self, args, pid):
-        load = self.start_load(args, pid)
+    def load(self, args, pid, tool="lg"):
+        load = self.start_load(args, pid, tool=tool)
         values = dict(re.findall(r"(\w+)=(\S+)", load.communicate()[0]))
         if not values or load.returncode:
             values["bad"] = f"{values.get('done', 0)} done, {values.get('errs', '?')} errors"
