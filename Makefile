@@ -5,6 +5,7 @@ FUZZ_SECONDS ?= 30
 BENCH ?= --secs 2 --reps 3
 MINUTES ?= 5
 SOAK ?=
+CHAOS ?=
 
 all: build/build.ninja
 	ninja -C build
@@ -34,10 +35,14 @@ bench: all
 # exit status 0 only if all holds; the report is in build/soak.md, too
 soak: all
 	bench/soak --minutes $(MINUTES) --report build/soak.md $(SOAK)
-# how connections end through ginnel and its peers: the tables of doc/exactness.md
+# every protocol at once, good and bad clients and parents, reloads; --refuse 500: and memory that is refused
+chaos: all
+	bench/chaos --minutes $(MINUTES) $(CHAOS)
+# how connections end through ginnel and its peers: the tables of doc/exactness.md and doc/exactness-legs.md
 exact: all
-	@tools/install-deps bench
+	@tools/install-deps bench test
 	bench/exact
+	bench/exact-legs
 # the Debian package of HEAD, in build-deb/; then its life in clean roots, under systemd, and the container (as root, minutes)
 deb:
 	@tools/install-deps deb
@@ -51,7 +56,7 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 lint:
 	@tools/install-deps test
-	tools/check floors rooms clang
+	tools/check floors rooms asan
 clean:
 	rm -rf build build-*
-.PHONY: all run check install asan tsan fuzz bench soak exact deb check-deb format lint clean
+.PHONY: all run check install asan tsan fuzz bench soak chaos exact deb check-deb format lint clean

@@ -1440,6 +1440,7 @@ static void judge(struct end *e)
     }
     /* refused before anything was asked of the origin: it has seen nothing that could look whole */
     if (!e->is_client && e->fd < 0 && !e->did_rst && e->other->settled &&
+        (e->other->status >= 400 || e->other->read_done || e->other->err) &&
         (e->expect == EXPECT_BROKEN || e->expect == EXPECT_GONE)) {
         e->settled = true;
         return;

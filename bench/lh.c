@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* lh: load for a forward proxy over TLS and HTTP/2, one epoll thread. See lg.c for the same in clear over HTTP/1.
- * usage: lh MODE -p PORT -o ORIGINBASE [-T] [-2] [-c CONNECTIONS] [-n TUNNELS OF EACH] [-s SIZE] [-t SECS] [-P PROXYPID] [-D] [-K CIPHERS]
+ * usage: lh MODE -p PORT -o ORIGINBASE [-T] [-2] [-c CONNECTIONS] [-n TUNNELS OF EACH] [-s SIZE] [-t SECS] [-P PROXYPID] [-D] [-K CIPHERS] [-a ADDRESS] [-W SECS] [-w BYTES]
  *   MODE down  tunnels to the source; count bytes received
+ *        up    tunnels to the sink; count bytes acknowledged
  *        pp    tunnels to echo, SIZE-byte ping-pong
  *        hs    full TLS handshakes, each on a connection of its own (-D or not: nothing is asked for)
+ *        rs    the same, resumed: every connection shows the ticket of the first
  *        idle  open the tunnels, ping once, hold for SECS
  *        fwd   GET http://origin/SIZE
  *   -T TLS to the proxy   -2 HTTP/2 (else HTTP/1: one tunnel a connection)
  *   -D  a relay, no proxy: PORT is its base port (see origin.c); no CONNECT
- * Prints one line: key=value ... */
+ *   -a ADDRESS of the proxy (else 127.0.0.1, from many addresses)   -W SECS before bytes are counted   -w BYTES of a stream's window (4 MB)
+ * Prints one line: key=value ...; rise_ms: of down and up, until a tenth of a second had nine tenths of the rate that is counted */
 #define _GNU_SOURCE
 #include "usage.h"
 
@@ -16,7 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -27,11 +30,11 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum mode { DOWN, PP, HS, IDLE, FWD, MODES };
-static const char *const names[] = {"down", "pp", "hs", "idle", "fwd"};
-static const int ports[] = {1, 0, 0, 0, 3}; /* of the origin */
+enum mode { DOWN, PP, HS, IDLE, FWD, UP, RS, MODES };
+static const char *const names[] = {"down", "pp", "hs", "idle", "fwd", "up", "rs"};
+static const int ports[] = {1, 0, 0, 0, 3, 2, 0}; /* of the origin */
 enum { HANDSHAKE, ASK, RUN };
-enum { IN = 1 << 18, OUT = 1 << 18 };
+enum { IN = 1 << 18, OUT = 1 << 18, SLOT_MS = 100, SLOTS = 6000 };
 
 struct link;
 struct tunnel {
@@ -57,9 +60,15 @@ static enum mode mode;
 static int port, base, n_links = 1, n_tunnels = 1, pid;
 static bool tls, h2, direct;
 static size_t size = 64;
-static double secs = 3;
+static double secs = 3, warm;
+static const char *address;
+static int window = 4 << 20;
+static struct link *links;
+static long long slots[SLOTS]; /* bytes until the end of each tenth of a second */
+static unsigned n_slots, retrans;
 static const char *ciphers;
 static SSL_CTX *ctx;
+static SSL_SESSION *ticket;
 static int ep;
 static long long bytes, done, errs, up;
 static double *lat;
@@ -141,7 +150,8 @@ static void restart(struct link *l, bool ok);
 /* Whatever is to be written. */
 static void flush(struct link *l)
 {
-    for (;;) {
+    /* A bound: an upload may never find the socket full. */
+    for (double end = now() + 0.02; mode != UP || now() < end;) {
         ssize_t r;
 
         if (l->sent == l->out) {
@@ -152,6 +162,10 @@ static void flush(struct link *l)
             while (l->h2 && l->out < OUT / 2 && (n = nghttp2_session_mem_send(l->h2, &p)) > 0) {
                 memcpy(l->buf + l->out, p, n);
                 l->out += n;
+            }
+            if (!l->out && mode == UP && !l->h2 && l->tunnels->up) {
+                memcpy(l->buf, message, sizeof(message));
+                l->out = sizeof(message);
             }
             if (!l->out)
                 return;
@@ -179,7 +193,9 @@ static ssize_t more(nghttp2_session *s, int32_t id, uint8_t *buf, size_t n, uint
 {
     struct tunnel *t = src->ptr;
 
-    (void)s, (void)id, (void)user;
+    (void)s, (void)id, (void)user, (void)flags;
+    if (mode == UP)
+        t->put = t->up ? sizeof(message) : 0;
     if (!t->put)
         return NGHTTP2_ERR_DEFERRED;
     n = n < t->put ? n : t->put;
@@ -240,6 +256,8 @@ static void opened(struct tunnel *t)
     up++;
     if (mode == PP || mode == IDLE)
         ping(t);
+    if (mode == UP && t->link->h2)
+        nghttp2_session_resume_data(t->link->h2, t->id);
 }
 
 static void received(struct tunnel *t, size_t n)
@@ -304,7 +322,7 @@ static int on_close(nghttp2_session *s, int32_t id, uint32_t error, void *user)
 static void begin_h2(struct link *l)
 {
     nghttp2_session_callbacks *cb;
-    nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 4 << 20};
+    nghttp2_settings_entry first = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)window};
 
     nghttp2_session_callbacks_new(&cb);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
@@ -312,7 +330,7 @@ static void begin_h2(struct link *l)
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
     nghttp2_session_client_new(&l->h2, cb, l);
     nghttp2_session_callbacks_del(cb);
-    nghttp2_submit_settings(l->h2, 0, &window, 1);
+    nghttp2_submit_settings(l->h2, 0, &first, 1);
     nghttp2_session_set_local_window_size(l->h2, 0, 0, 1 << 28);
     /* Quiet ones are counted, not what it takes to begin all at once. */
     for (int i = 0; i < (mode == IDLE ? 1 : n_tunnels); i++)
@@ -333,12 +351,21 @@ static void start(struct link *l)
     l->n_head = l->out = l->sent = 0;
     setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(l->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-    if (bind(l->fd, (void *)&me, sizeof(me)) || (connect(l->fd, (void *)&to, sizeof(to)) && errno != EINPROGRESS))
+    if (address && inet_pton(AF_INET, address, &to.sin_addr) != 1)
+        exit(2);
+    if ((!address && bind(l->fd, (void *)&me, sizeof(me))) || (connect(l->fd, (void *)&to, sizeof(to)) && errno != EINPROGRESS))
         die("connect");
     if (tls) {
         l->ssl = SSL_new(ctx);
         SSL_set_fd(l->ssl, l->fd);
         SSL_set_connect_state(l->ssl);
+        if (ticket) { /* OpenSSL would use it once */
+            SSL_SESSION *copy = SSL_SESSION_dup(ticket);
+
+            if (!copy || SSL_set_session(l->ssl, copy) != 1)
+                die("the ticket is of no use");
+            SSL_SESSION_free(copy);
+        }
         if (h2)
             SSL_set_alpn_protos(l->ssl, (const uint8_t *)"\x02h2", 3);
     }
@@ -355,6 +382,8 @@ static void restart(struct link *l, bool ok)
         die("too many errors");
     setsockopt(l->fd, SOL_SOCKET, SO_LINGER, &now_, sizeof(now_));
     close(l->fd);
+    if (l->ssl) /* or the ticket would be taken for bad */
+        SSL_set_shutdown(l->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(l->ssl);
     l->ssl = NULL;
     nghttp2_session_del(l->h2);
@@ -426,18 +455,27 @@ static void run(struct link *l)
     if (l->state == HANDSHAKE) {
         if (!shaken(l))
             return;
-        if (mode == HS) {
-            done++;
+        if (mode == HS || (mode == RS && ticket)) {
+            done += mode == HS || SSL_session_reused(l->ssl);
             restart(l, true);
             return;
         }
-        l->state = direct ? RUN : ASK;
-        if (h2)
+        l->state = direct || mode == RS ? RUN : ASK;
+        if (mode == RS)
+            ;
+        else if (h2)
             begin_h2(l);
         else if (direct)
             opened(l->tunnels);
         else
             request(l->tunnels);
+    }
+    if (mode == RS) {
+        /* The first ones wait for a ticket. */
+        n = get(l, in, IN);
+        if (ticket || (n != -1 && n <= 0))
+            restart(l, n != -2);
+        return;
     }
     flush(l);
     while ((n = get(l, in, IN)) > 0) {
@@ -463,7 +501,7 @@ static void options(int argc, char **argv)
     if (argc < 2 || mode == MODES)
         exit(2);
     optind = 2;
-    while ((o = getopt(argc, argv, "p:o:c:n:s:t:P:K:T2D")) > 0)
+    while ((o = getopt(argc, argv, "p:o:c:n:s:t:P:K:a:W:w:T2D")) > 0)
         switch (o) {
         case 'p': port = atoi(optarg); break;
         case 'o': base = atoi(optarg); break;
@@ -473,13 +511,47 @@ static void options(int argc, char **argv)
         case 't': secs = atof(optarg); break;
         case 'P': pid = atoi(optarg); break;
         case 'K': ciphers = optarg; break;
+        case 'a': address = optarg; break;
+        case 'W': warm = atof(optarg); break;
+        case 'w': window = atoi(optarg); break;
         case 'T': tls = true; break;
         case '2': h2 = true; break;
         case 'D': direct = true; break;
         default: exit(2);
         }
-    if (size > sizeof(message) || (!h2 && n_tunnels != 1) || (mode == HS && !tls))
+    if (size > sizeof(message) || (!h2 && n_tunnels != 1) || ((mode == HS || mode == RS) && !tls))
         exit(2);
+}
+
+/* What has gone through by now. */
+static void count(double since)
+{
+    if (mode == UP)
+        bytes = retrans = 0;
+    for (int i = 0; mode == UP && i < n_links; i++) {
+        struct tcp_info info = {0};
+        socklen_t n = sizeof(info);
+
+        if (!getsockopt(links[i].fd, IPPROTO_TCP, TCP_INFO, &info, &n))
+            bytes += info.tcpi_bytes_acked, retrans += info.tcpi_total_retrans;
+    }
+    while (n_slots < SLOTS && n_slots < since * 1000 / SLOT_MS)
+        slots[n_slots++] = bytes;
+}
+
+/* Of the time after `warm`; and how soon it was so. */
+static double steady(long *ret_rise_ms)
+{
+    unsigned from = warm * 1000 / SLOT_MS, i = 1;
+    double rate;
+
+    if (n_slots < from + 2)
+        return 0;
+    rate = (double)(slots[n_slots - 1] - slots[from]) / (n_slots - 1 - from);
+    while (i < n_slots && slots[i] - slots[i - 1] < 0.9 * rate)
+        i++;
+    *ret_rise_ms = i * SLOT_MS;
+    return rate * 1000 / SLOT_MS;
 }
 
 static void report(double dt, double cpu, long kib, long kib0)
@@ -487,13 +559,19 @@ static void report(double dt, double cpu, long kib, long kib0)
     qsort(lat, n_lat, sizeof(*lat), cmp);
     printf("mode=%s conns=%d tunnels=%d secs=%.2f done=%lld errs=%lld rate=%.0f/s GBps=%.3f", names[mode], n_links, n_links * n_tunnels, dt, done, errs,
            done / dt, bytes / dt / 1e9);
+    if (mode == DOWN || mode == UP) {
+        long rise_ms = 0;
+
+        printf(" mbits=%.1f", steady(&rise_ms) * 8 / 1e6);
+        printf(" rise_ms=%ld retrans=%u", rise_ms, retrans);
+    }
     if (n_lat)
         printf(" p50us=%.0f p99us=%.0f", lat[n_lat / 2] * 1e6, lat[(size_t)(n_lat * .99)] * 1e6);
     if (pid) {
         printf(" cpu=%.2f pss_kib=%ld", cpu, kib);
-        if (mode == DOWN && bytes > 1e8)
+        if ((mode == DOWN || mode == UP) && bytes > 1e8)
             printf(" cpu_s_per_GB=%.4f", cpu / (bytes / 1e9));
-        if (mode != DOWN && mode != IDLE && done)
+        if (mode != DOWN && mode != UP && mode != IDLE && done)
             printf(" cpu_us_per_op=%.2f", cpu / done * 1e6);
         if (mode == IDLE)
             printf(" pss_bytes_per_tunnel=%.0f", (kib - kib0) * 1024.0 / (n_links * n_tunnels));
@@ -501,12 +579,19 @@ static void report(double dt, double cpu, long kib, long kib0)
     printf("\n");
 }
 
+static int new_ticket(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    if (!ticket)
+        ticket = SSL_SESSION_dup(session);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct rlimit files;
     double cpu0 = 0, cpu1 = 0, begin, held = 0;
     long kib0 = 0, kib1 = 0;
-    struct link *links;
     struct epoll_event ev[256];
 
     options(argc, argv);
@@ -517,6 +602,10 @@ int main(int argc, char **argv)
     memset(message, 'y', sizeof(message));
     ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    if (mode == RS) {
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(ctx, new_ticket);
+    }
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ctx, 1);
     if (ciphers && !SSL_CTX_set_ciphersuites(ctx, ciphers))
@@ -536,15 +625,19 @@ int main(int argc, char **argv)
     }
     begin = now();
     for (double t = begin; t < (held ? held : begin + (mode == IDLE ? 30 : 0)) + secs; t = now()) {
-        int n = epoll_wait(ep, ev, 256, 20);
+        int n = epoll_wait(ep, ev, 256, mode == UP ? 1 : 20);
 
         for (int i = 0; i < n; i++)
             run(ev[i].data.ptr);
+        for (int i = 0; mode == UP && i < n_links; i++)
+            if (links[i].state != HANDSHAKE)
+                flush(&links[i]);
+        count(t - begin);
         if (mode == IDLE && !held && done >= (long long)n_links * n_tunnels)
             held = now();
     }
     if (pid)
         proctree(pid, &cpu1, &kib1);
     report(now() - begin, cpu1 - cpu0, kib1, kib0);
-    return errs > done / 100 + 10 || (mode != HS && mode != FWD && up < (long long)n_links * n_tunnels) || (mode == IDLE && !held);
+    return errs > done / 100 + 10 || (mode != HS && mode != RS && mode != FWD && up < (long long)n_links * n_tunnels) || (mode == IDLE && !held);
 }

@@ -48,6 +48,7 @@ struct conf_tls {
     struct users_table map;
     const char *map_file;
     enum tls_version min;
+    unsigned alpn; /* TLS_ALPN_*; never 0 */
     enum conf_tickets tickets;
     struct slice ticket_keys; /* FILE: of TLS_TICKET_KEY bytes each */
     const char *tickets_file;
@@ -77,6 +78,7 @@ struct conf_tls_from {
     bool has_trust; /* it is written; else it is the default's */
     const char **trust; /* none: the system's store */
     unsigned n_trust;
+    bool system; /* that store as well as those */
     const char *cert, *key; /* NULL: none */
 };
 

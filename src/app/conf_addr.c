@@ -261,13 +261,12 @@ static bool is_empty_list(struct conf_build *b, const struct option_def *o,
 static void read_clients(struct conf_build *b, const struct option_def *o,
                          const struct conf_node *node, struct conf_ranges *r)
 {
-    bool list = node->kind == CONF_NODE_LIST;
     struct conf_kind k = conf_kind_of(o);
     struct slice text;
 
     if (is_empty_list(b, o, node))
         return;
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i))
         if (conf_build_text(b, &k, i, &text))
             conf_match_range(b, &k, text, i->at, r);
 }
@@ -419,14 +418,13 @@ static void set_tls(struct conf_build *b, const struct listen_item *item, unsign
 static void set_proxy(struct conf_build *b, const struct listen_item *item, unsigned first)
 {
     static const struct conf_kind k = {.key = "from", .type = OPTION_RANGE, .list = true};
-    const struct conf_node *from = item->proxy ? conf_matcher_member(item->proxy, "from") : NULL;
-    bool list = from && from->kind == CONF_NODE_LIST;
+    const struct conf_node *from = conf_node_member(item->proxy, "from");
     struct ranges *set = from ? arena_zalloc(b->arena, sizeof(*set)) : NULL;
     struct conf_ranges r = {0};
 
     if (!from)
         return;
-    for (const struct conf_node *i = list ? from->first : from; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(from); i; i = conf_node_next(from, i))
         conf_match_range(b, &k, i->text, i->at, &r);
     if (r.any)
         conf_report_add(b->report, r.any_at, "write the balancers' addresses", "with `any` everybody could say who he is");

@@ -338,10 +338,21 @@ bool conf_entry_check(struct conf_build *b, const char *key, const struct conf_s
     return check(b, key, shape, node, built, false);
 }
 
-bool conf_entry_check_item(struct conf_build *b, const char *key, const struct conf_shape *shape,
-                           const struct conf_node *node)
+static void each(struct conf_build *b, const struct option_def *o, const struct conf_node *entry, conf_entry_fn look, conf_entry_fn take)
 {
-    return check(b, key, shape, node, true, true);
+    bool right = check(b, conf_table_key(o), o->shape, entry, true, true), map = entry->kind == CONF_NODE_MAP;
+    size_t before = conf_report_count(b->report);
+
+    if (map)
+        look(b, entry);
+    if (map && right && conf_report_count(b->report) == before)
+        take(b, entry);
+}
+
+void conf_entry_each(struct conf_build *b, const struct option_def *o, const struct conf_node *node, conf_entry_fn look, conf_entry_fn take)
+{
+    for (const struct conf_node *i = conf_node_first(node); i && !b->report->nomem; i = conf_node_next(node, i))
+        each(b, o, i, look, take);
 }
 
 bool conf_entry_check_kind(struct conf_build *b, const struct conf_kind *k,

@@ -10,9 +10,10 @@
  * that this build does not have are refused by name. */
 bool conf_entry_check(struct conf_build *b, const char *key, const struct conf_shape *shape,
                       const struct conf_node *node, bool built);
-/* The same for an item of a list of built entries. */
-bool conf_entry_check_item(struct conf_build *b, const char *key, const struct conf_shape *shape,
-                           const struct conf_node *node);
+/* Entries that are maps, or one that stands without a list: look() reports what no shape says of an entry, and take() gets each in which nothing is
+ * wrong. Ends when memory runs out. */
+typedef void (*conf_entry_fn)(struct conf_build *b, const struct conf_node *entry);
+void conf_entry_each(struct conf_build *b, const struct option_def *o, const struct conf_node *node, conf_entry_fn look, conf_entry_fn take);
 /* The same for a value that has a kind and no shape: a text, or a list of them. */
 bool conf_entry_check_kind(struct conf_build *b, const struct conf_kind *k,
                            const struct conf_node *node);

@@ -239,8 +239,8 @@ static void read_file(struct conf_build *b, const struct conf_node *node, struct
 
 void conf_hop_auth(struct conf_build *b, const struct conf_node *auth, struct hop *h)
 {
-    const struct conf_node *basic = auth->kind == CONF_NODE_MAP ? conf_matcher_member(auth, "basic") : NULL;
-    const struct conf_node *file = basic && basic->kind == CONF_NODE_MAP ? conf_matcher_member(basic, "file") : NULL;
+    const struct conf_node *basic = conf_node_member(auth, "basic");
+    const struct conf_node *file = conf_node_member(basic, "file");
 
     if (file) {
         read_file(b, file, h);

@@ -212,19 +212,10 @@ int conf_include_read(struct conf_build *b, struct conf_unit *main_unit)
 {
     struct conf_kind k = conf_kind_of(conf_table_find(SLICE("include")));
     struct loading l = {.b = b, .last = main_unit};
-    const struct conf_node *root = main_unit->root, *m;
+    const struct conf_node *m = conf_node_member(main_unit->root, "include");
     int r = 0;
 
-    if (!root || root->kind != CONF_NODE_MAP)
-        return 0;
-    for (m = root->first; m; m = m->next)
-        if (m->key->kind == CONF_NODE_TEXT && slice_eq(m->key->text, SLICE("include")))
-            break;
-    if (!m)
-        return 0;
-    if (m->kind != CONF_NODE_LIST)
-        return read_item(&l, &k, m);
-    for (const struct conf_node *i = m->first; i && r == 0; i = i->next)
+    for (const struct conf_node *i = conf_node_first(m); i && r == 0; i = conf_node_next(m, i))
         r = read_item(&l, &k, i);
     return r;
 }

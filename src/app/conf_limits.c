@@ -95,7 +95,7 @@ static const struct option_word *word_of(const struct conf_node *node, const cha
 /* The number of a member that conf_entry has found to be correct; 0: it is not there. */
 static uint64_t number_of(const struct conf_node *entry, const char *key)
 {
-    const struct conf_node *node = conf_matcher_member(entry, key);
+    const struct conf_node *node = conf_node_member(entry, key);
     const struct conf_shape *shape = conf_shape_member(&conf_shape_limit, slice_str(key))->shape;
     const struct option_def o = {.path = key, .type = shape->type, .min = shape->min, .max = shape->max};
     uint64_t v = 0;
@@ -110,7 +110,7 @@ static uint64_t number_of(const struct conf_node *entry, const char *key)
 
 static bool switch_of(const struct conf_node *entry, const char *key)
 {
-    const struct conf_node *node = conf_matcher_member(entry, key);
+    const struct conf_node *node = conf_node_member(entry, key);
     bool on;
 
     return node && conf_value_switch(node->text, &on) == 0 && on;
@@ -120,7 +120,7 @@ static const char *const spans[] = {[SPAN_HOUR] = "hour", [SPAN_DAY] = "day", [S
 
 static void read_quota(const struct conf_node *entry, struct limit *l)
 {
-    const struct conf_node *node = conf_matcher_member(entry, "quota");
+    const struct conf_node *node = conf_node_member(entry, "quota");
     size_t slash;
 
     if (!node)
@@ -149,12 +149,12 @@ static void check_words(struct conf_build *b, const struct conf_node *entry)
     static const struct {
         const char *word, *needs;
     } pairs[] = {{"burst", "requests"}, {"pace", "requests"}, {"at-limit", "quota"}};
-    const struct conf_node *per = conf_matcher_member(entry, "per"), *quota = conf_matcher_member(entry, "quota");
+    const struct conf_node *per = conf_node_member(entry, "per"), *quota = conf_node_member(entry, "quota");
 
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-        const struct conf_node *node = conf_matcher_member(entry, pairs[i].word);
+        const struct conf_node *node = conf_node_member(entry, pairs[i].word);
 
-        if (node && !conf_matcher_member(entry, pairs[i].needs))
+        if (node && !conf_node_member(entry, pairs[i].needs))
             conf_report_add(b->report, node->key->at, conf_report_say(b->report, "add `%s`, or remove it", pairs[i].needs),
                             "`%s` without `%s`", pairs[i].word, pairs[i].needs);
     }
@@ -165,8 +165,8 @@ static void check_words(struct conf_build *b, const struct conf_node *entry)
 
 static void read_limit(struct conf_build *b, const struct conf_node *node, struct limit *l)
 {
-    const struct conf_node *where = conf_matcher_member(node, "for"), *per = conf_matcher_member(node, "per"), *name = conf_matcher_member(node, "name"),
-                           *at_limit = conf_matcher_member(node, "at-limit");
+    const struct conf_node *where = conf_node_member(node, "for"), *per = conf_node_member(node, "per"), *name = conf_node_member(node, "name"),
+                           *at_limit = conf_node_member(node, "at-limit");
     struct slice copy = name ? arena_dup(b->arena, name->text) : SLICE_NONE;
 
     if (name && !copy.p)
@@ -192,36 +192,18 @@ static void read_limit(struct conf_build *b, const struct conf_node *node, struc
     l->id = identity(b->conf, l, where);
 }
 
-static void read_item(struct conf_build *b, const struct option_def *o, const struct conf_node *node)
+static void take_entry(struct conf_build *b, const struct conf_node *node)
 {
-    bool right = conf_entry_check_item(b, conf_table_key(o), o->shape, node);
-    size_t before = conf_report_count(b->report);
     struct conf *c = b->conf;
 
-    if (node->kind == CONF_NODE_MAP)
-        check_words(b, node);
-    if (!right || conf_report_count(b->report) != before || node->kind != CONF_NODE_MAP)
-        return;
     memset(&c->limits[c->n_limits], 0, sizeof(*c->limits));
     read_limit(b, node, &c->limits[c->n_limits]);
     c->n_limits++;
 }
 
-static unsigned count_items(const struct conf_node *node)
-{
-    unsigned n = 0;
-
-    if (node->kind != CONF_NODE_LIST)
-        return 1;
-    for (const struct conf_node *i = node->first; i; i = i->next)
-        n++;
-    return n;
-}
-
 void conf_limits_read(struct conf_build *b, const struct option_def *o, const struct conf_node *node)
 {
-    bool list = node->kind == CONF_NODE_LIST;
-    unsigned n = count_items(node);
+    unsigned n = conf_node_count(node);
     struct conf *c = b->conf;
     size_t had = c->n_limits * sizeof(*c->limits);
     struct limit *v;
@@ -237,6 +219,5 @@ void conf_limits_read(struct conf_build *b, const struct option_def *o, const st
         return;
     }
     c->limits = v;
-    for (const struct conf_node *i = list ? node->first : node; i && !b->report->nomem; i = list ? i->next : NULL)
-        read_item(b, o, i);
+    conf_entry_each(b, o, node, check_words, take_entry);
 }

@@ -230,23 +230,9 @@ static void lint_addresses(struct conf_build *b)
 
 /* ---- who listens ---- */
 
-/* The entry of `origins` that is about a hop; NULL: none. */
-static const struct origin_entry *origin_of(const struct conf *c, const struct hop *h)
-{
-    struct match_facts f = {.minute = MATCH_NO_MINUTE, .port = h->port, .scheme = MATCH_HTTPS};
-    unsigned tls;
-
-    match_facts_host(&f, h->host);
-    tls = origins_find(c->origins, c->n_origins, &f);
-    for (unsigned i = 0; i < c->n_origins && tls; i++)
-        if (c->origins[i].tls == tls)
-            return &c->origins[i];
-    return NULL;
-}
-
 static void lint_hop(struct conf_build *b, unsigned i, const struct hop *h)
 {
-    const struct origin_entry *e = h->tls ? origin_of(b->conf, h) : NULL;
+    const struct origin_entry *e = h->tls ? origins_of_hop(b->conf->origins, b->conf->n_origins, h) : NULL;
     bool here = h->literal.sa.sa_family == AF_UNSPEC ? slice_eq(h->host, SLICE("localhost")) : addr_is_loopback(&h->literal);
 
     if (!h->tls && !here && h->authorization.n)

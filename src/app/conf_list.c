@@ -10,13 +10,11 @@
 
 /* ---- lines ---- */
 
-/* The line without its end, comment and blanks. A comment begins the line or follows a blank. */
+/* The line without its comment and blanks. A comment begins the line or follows a blank. */
 static struct slice entry_of(struct slice line)
 {
     const char *from = line.p, *hash;
 
-    if (line.n && line.p[line.n - 1] == '\r')
-        line.n--;
     while ((hash = memchr(from, '#', (size_t)(line.p + line.n - from))) != NULL) {
         if (hash == line.p || hash[-1] == ' ' || hash[-1] == '\t') {
             line.n = (size_t)(hash - line.p);
@@ -30,14 +28,11 @@ static struct slice entry_of(struct slice line)
 static void each_line(struct conf_build *b, struct slice text, size_t base, conf_list_fn fn,
                       void *ctx)
 {
-    size_t i = text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    struct slice rest = slice_skip(text, text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0), line;
 
-    while (i < text.n && !b->report->nomem) {
-        struct slice line = slice_skip(text, i), entry;
+    while (!b->report->nomem && slice_next_line(&rest, &line)) {
+        struct slice entry = entry_of(line);
 
-        line.n = slice_find(line, '\n');
-        i += line.n + 1;
-        entry = entry_of(line);
         if (entry.n)
             fn(b, ctx, entry, base + (size_t)(entry.p - text.p));
     }
@@ -58,19 +53,17 @@ static bool is_binary(struct conf_build *b, struct slice text, size_t base)
 
 static bool is_blank(struct slice text)
 {
-    for (size_t i = 0; i < text.n; i += slice_find(slice_skip(text, i), '\n') + 1) {
-        struct slice line = slice_skip(text, i);
+    struct slice line;
 
-        line.n = slice_find(line, '\n');
+    while (slice_next_line(&text, &line))
         if (entry_of(line).n)
             return false;
-    }
     return true;
 }
 
 /* ---- the file ---- */
 
-static void report_unreadable(struct conf_build *b, const char *path, size_t at, int err)
+void conf_list_unreadable(struct conf_build *b, const char *what, const char *path, size_t at, int err)
 {
     const char *hint, *problem = conf_source_problem(err, &hint);
     const char *quoted = conf_report_quote(b->report, slice_str(path));
@@ -78,14 +71,14 @@ static void report_unreadable(struct conf_build *b, const char *path, size_t at,
     if (err == ERR_NOMEM)
         conf_build_nomem(b);
     else if (err == CONF_TOO_LARGE)
-        conf_report_add(b->report, at, NULL, "the list file %s is larger than 128 MB", quoted);
+        conf_report_add(b->report, at, NULL, "the %s file %s is larger than 128 MB", what, quoted);
     else if (err == CONF_TOO_MANY)
         conf_report_add(b->report, at, NULL, "more than %d files", CONF_SOURCES_MAX);
     else if (problem)
-        conf_report_add(b->report, at, hint, "the list file %s: %s", quoted, problem);
+        conf_report_add(b->report, at, hint, "the %s file %s: %s", what, quoted, problem);
     else
-        conf_report_add(b->report, at, "the path is relative to the file that names it",
-                        "the list file %s cannot be read: %s", quoted, err_text(err));
+        conf_report_add(b->report, at, "the path is relative to the file that names it", "the %s file %s cannot be read: %s", what, quoted,
+                        err_text(err));
 }
 
 void conf_list_read(struct conf_build *b, struct slice path, size_t at, conf_list_fn fn, void *ctx)
@@ -104,7 +97,7 @@ void conf_list_read(struct conf_build *b, struct slice path, size_t at, conf_lis
     r = name ? conf_sources_read(b->sources, name, CONF_LIST_MAX, &i) : ERR_NOMEM;
 
     if (r < 0) {
-        report_unreadable(b, name ? name : "", at, r);
+        conf_list_unreadable(b, "list", name ? name : "", at, r);
         mem_free(name);
         return;
     }

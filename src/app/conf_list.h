@@ -11,5 +11,7 @@ typedef void (*conf_list_fn)(struct conf_build *b, void *ctx, struct slice entry
 /* Reads the list file that is named at that place, and gives its entries to fn. Faults go to the
  * report. */
 void conf_list_read(struct conf_build *b, struct slice path, size_t at, conf_list_fn fn, void *ctx);
+/* Reports what conf_sources_read answered for a file of at most CONF_LIST_MAX bytes that is named at that place; what: "list", "users". */
+void conf_list_unreadable(struct conf_build *b, const char *what, const char *path, size_t at, int err);
 
 #endif

@@ -63,6 +63,19 @@ static const char *range_hint(struct conf_build *b, const struct conf_kind *k, s
     return conf_build_hint(b, k);
 }
 
+typedef const char *(*hint_fn)(struct conf_build *b, const struct conf_kind *k, struct slice s);
+
+/* A list may have millions of lines that are wrong: words are made for those alone that will be shown. */
+static void report_wrong(struct conf_build *b, const struct conf_kind *k, struct slice s, size_t at, int err, hint_fn hint)
+{
+    if (!conf_report_wants(b->report, at))
+        conf_report_add(b->report, at, NULL, "wrong");
+    else if (err == ERR_RANGE)
+        conf_report_add(b->report, at, prefix_hint(b, k, s), "%s is not a range", conf_report_quote(b->report, s));
+    else
+        conf_build_wrong(b, k, at, conf_report_quote(b->report, s), hint(b, k, s));
+}
+
 static bool parse_range(struct conf_build *b, const struct conf_kind *k, struct slice s, size_t at,
                         struct addr_range *ret_range)
 {
@@ -70,13 +83,7 @@ static bool parse_range(struct conf_build *b, const struct conf_kind *k, struct 
 
     if (r == 0)
         return true;
-    if (!conf_report_wants(b->report, at))
-        conf_report_add(b->report, at, NULL, "wrong");
-    else if (r == ERR_RANGE)
-        conf_report_add(b->report, at, prefix_hint(b, k, s), "%s is not a range",
-                        conf_report_quote(b->report, s));
-    else
-        conf_build_wrong(b, k, at, conf_report_quote(b->report, s), range_hint(b, k, s));
+    report_wrong(b, k, s, at, r, range_hint);
     return false;
 }
 
@@ -314,13 +321,8 @@ static void report_host(struct conf_build *b, const struct conf_kind *k, struct 
 {
     if (err == ERR_NOMEM)
         conf_build_nomem(b);
-    else if (!conf_report_wants(b->report, at))
-        conf_report_add(b->report, at, NULL, "wrong");
-    else if (err == ERR_RANGE)
-        conf_report_add(b->report, at, prefix_hint(b, k, s), "%s is not a range",
-                        conf_report_quote(b->report, s));
     else
-        conf_build_wrong(b, k, at, conf_report_quote(b->report, s), host_hint(b, k, s));
+        report_wrong(b, k, s, at, err, host_hint);
 }
 
 static bool check_host(struct conf_build *b, const struct conf_kind *k, struct slice s, size_t at)

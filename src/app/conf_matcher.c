@@ -187,9 +187,9 @@ static const struct {
 
 static void add_values(struct conf_build *b, const struct conf_node *node, struct matcher_field *f)
 {
-    bool list = node->kind == CONF_NODE_LIST, any = false;
+    bool any = false;
 
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL) {
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i)) {
         any = any || slice_eq(i->text, SLICE("any"));
         if (!slice_eq(i->text, SLICE("any")))
             add_text(b, &f->values, &f->n, OPTION_EXPR, i->text);
@@ -222,13 +222,11 @@ static void add_fields(struct conf_build *b, struct making *k, const struct conf
 
 static void add_member(struct conf_build *b, struct making *k, const struct conf_node *node)
 {
-    bool list = node->kind == CONF_NODE_LIST;
-
     if (node->kind == CONF_NODE_MAP && slice_eq(node->key->text, SLICE("header")))
         add_fields(b, k, node);
     for (size_t w = 0; node->kind != CONF_NODE_MAP && w < ARRAY_LEN(words); w++)
         if (slice_eq(node->key->text, slice_str(words[w].key)))
-            for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+            for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i))
                 words[w].add(b, k, i->text, i->at);
 }
 
@@ -266,11 +264,10 @@ static void make_map(struct conf_build *b, const struct conf_node *node, struct 
 /* All bare hosts together are one matcher. */
 static void make_hosts(struct conf_build *b, const struct conf_node *node, struct matcher *m)
 {
-    bool list = node->kind == CONF_NODE_LIST;
     struct making k;
 
     begin(&k, m);
-    for (const struct conf_node *i = list ? node->first : node; i && !b->report->nomem; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); i && !b->report->nomem; i = conf_node_next(node, i))
         if (i->kind == CONF_NODE_TEXT)
             add_host(b, &k, i->text, i->at);
     end(b, &k);
@@ -278,11 +275,10 @@ static void make_hosts(struct conf_build *b, const struct conf_node *node, struc
 
 static unsigned count(const struct conf_node *node, bool *ret_texts)
 {
-    bool list = node->kind == CONF_NODE_LIST;
     unsigned n = 0;
 
     *ret_texts = false;
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL) {
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i)) {
         n += i->kind == CONF_NODE_MAP;
         *ret_texts = *ret_texts || i->kind == CONF_NODE_TEXT;
     }
@@ -308,7 +304,7 @@ static struct matcher *new_matchers(struct conf_build *b, unsigned n)
 /* The matcher of the bare hosts is the first. */
 static struct matcher *make_all(struct conf_build *b, const struct conf_node *node, unsigned *ret_n)
 {
-    bool list = node->kind == CONF_NODE_LIST, texts;
+    bool texts;
     unsigned n = count(node, &texts), used = texts;
     struct matcher *v = new_matchers(b, n);
 
@@ -316,7 +312,7 @@ static struct matcher *make_all(struct conf_build *b, const struct conf_node *no
         return NULL;
     if (texts)
         make_hosts(b, node, &v[0]);
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i))
         if (i->kind == CONF_NODE_MAP)
             make_map(b, i, &v[used++]);
     *ret_n = n;
@@ -325,18 +321,10 @@ static struct matcher *make_all(struct conf_build *b, const struct conf_node *no
 
 /* ---- the whole ---- */
 
-const struct conf_node *conf_matcher_member(const struct conf_node *map, const char *key)
-{
-    for (const struct conf_node *m = map->first; m; m = m->next)
-        if (m->key->kind == CONF_NODE_TEXT && slice_eq(m->key->text, slice_str(key)))
-            return m;
-    return NULL;
-}
-
 /* A matcher in `except` has no `except`. */
 static void make_except(struct conf_build *b, const struct conf_node *map, struct matcher *m)
 {
-    const struct conf_node *node = conf_matcher_member(map, "except");
+    const struct conf_node *node = conf_node_member(map, "except");
     unsigned n;
 
     if (!node)
@@ -348,7 +336,7 @@ static void make_except(struct conf_build *b, const struct conf_node *map, struc
 
 void conf_matcher_build(struct conf_build *b, const struct conf_node *node, const struct matcher **ret_v, unsigned *ret_n)
 {
-    bool list = node->kind == CONF_NODE_LIST, texts;
+    bool texts;
     struct matcher *v = make_all(b, node, ret_n);
     unsigned at;
 
@@ -356,7 +344,7 @@ void conf_matcher_build(struct conf_build *b, const struct conf_node *node, cons
         return;
     count(node, &texts);
     at = texts;
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i))
         if (i->kind == CONF_NODE_MAP)
             make_except(b, i, &v[at++]);
     *ret_v = v;

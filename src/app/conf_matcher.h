@@ -10,8 +10,6 @@
 void conf_matcher_build(struct conf_build *b, const struct conf_node *node, const struct matcher **ret_v, unsigned *ret_n);
 /* From the words of matchers that stand in a rule, beside its other keys. NULL: there are none. */
 void conf_matcher_beside(struct conf_build *b, const struct conf_node *rule, const struct matcher **ret_m);
-/* The member of a map with that key, or NULL. */
-const struct conf_node *conf_matcher_member(const struct conf_node *map, const char *key);
 /* Of `sni` in a rule: one of its words, or NULL where names stand. */
 const struct option_word *conf_matcher_sni_word(const struct conf_node *node);
 

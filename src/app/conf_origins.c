@@ -10,22 +10,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-static unsigned count_items(const struct conf_node *node)
-{
-    unsigned n = 0;
-
-    if (node->kind != CONF_NODE_LIST)
-        return 1;
-    for (const struct conf_node *i = node->first; i; i = i->next)
-        n++;
-    return n;
-}
-
-static const struct conf_node *member(const struct conf_node *node, const char *key)
-{
-    return node && node->kind == CONF_NODE_MAP ? conf_matcher_member(node, key) : NULL;
-}
-
 /* ---- trying ---- */
 
 /* Whether a context can be made of it. pair empty: it is about what is trusted. */
@@ -92,13 +76,12 @@ static bool is_system(const struct conf_node *node)
     return slice_eq(node->text, SLICE("system"));
 }
 
-/* Files, or the word for the system's store, alone. */
+/* Files, or the word for the system's store, or both. */
 static void read_trust(struct conf_build *b, const struct conf_node *node, unsigned tls)
 {
     struct tls_client_conf *t = &b->conf->tls_clients[tls];
     struct conf_tls_from *from = &b->conf->tls_from[tls];
-    bool list = node->kind == CONF_NODE_LIST;
-    unsigned n = count_items(node);
+    unsigned n = conf_node_count(node);
     const char **v = arena_zalloc(b->arena, (n ? n : 1) * sizeof(*v));
 
     from->has_trust = true;
@@ -107,13 +90,12 @@ static void read_trust(struct conf_build *b, const struct conf_node *node, unsig
         return;
     }
     from->trust = v;
-    for (const struct conf_node *i = list ? node->first : node; i && !b->report->nomem; i = list ? i->next : NULL) {
+    for (const struct conf_node *i = conf_node_first(node); i && !b->report->nomem; i = conf_node_next(node, i)) {
         struct slice text;
 
-        if (is_system(i) && n > 1)
-            conf_report_add(b->report, i->at, "a file may have what the system's store has, and more: /etc/ssl/certs/ca-certificates.crt",
-                            "`system` beside files as `trust`");
-        else if (!is_system(i) && read_trusted(b, i, &text, &v[from->n_trust])) {
+        if (is_system(i))
+            from->system = t->system = n > 1;
+        else if (read_trusted(b, i, &text, &v[from->n_trust])) {
             t->trust = append(b, t->trust, text);
             from->n_trust++;
         }
@@ -170,7 +152,7 @@ static void read_client(struct conf_build *b, const struct conf_node *node, unsi
 {
     struct tls_pair *pair = &b->conf->tls_clients[tls].pair;
     struct conf_tls_from *from = &b->conf->tls_from[tls];
-    const struct conf_node *cert = member(node, "cert"), *key = member(node, "key"), *keyed = key ? key : cert;
+    const struct conf_node *cert = conf_node_member(node, "cert"), *key = conf_node_member(node, "key"), *keyed = key ? key : cert;
     struct tls_cert_info info;
     bool right = conf_tls_file(b, cert, "certificate", !key, &pair->cert, &from->cert) && conf_tls_look(b, cert, pair->cert, from->cert, &info);
 
@@ -201,7 +183,7 @@ static void read_verify(struct conf_build *b, const struct conf_node *node, cons
     if (conf_value_switch(verify->text, &on) < 0 || on)
         return;
     b->conf->tls_clients[e->tls].verify = false;
-    if (member(node, "trust"))
+    if (conf_node_member(node, "trust"))
         conf_report_add(b->report, verify->key->at, "remove one of the two", "`verify: no` beside `trust`: nothing is verified");
     if (!names_hosts(e->where, e->n_where))
         conf_report_add(b->report, verify->key->at, "like this: {for: old.example.net, verify: no}", "`verify: no` without a `for` that names hosts");
@@ -240,8 +222,8 @@ static void check_words(struct conf_build *b, size_t at, const struct origin_ent
 
 static void read_entry(struct conf_build *b, const struct conf_node *node, struct origin_entry *e)
 {
-    const struct conf_node *where = member(node, "for"), *trust = member(node, "trust"), *min = member(node, "min"), *client = member(node, "client"),
-                           *verify = member(node, "verify");
+    const struct conf_node *where = conf_node_member(node, "for"), *trust = conf_node_member(node, "trust"), *min = conf_node_member(node, "min"), *client = conf_node_member(node, "client"),
+                           *alpn = conf_node_member(node, "alpn"), *verify = conf_node_member(node, "verify");
 
     e->place = conf_build_place(b, node->at);
     if (where)
@@ -252,6 +234,8 @@ static void read_entry(struct conf_build *b, const struct conf_node *node, struc
         read_trust(b, trust, e->tls);
     if (min)
         b->conf->tls_clients[e->tls].min = (enum tls_version)conf_value_word(conf_shape_member(&conf_shape_origin, SLICE("min"))->shape->words, min->text)->value;
+    if (alpn)
+        b->conf->tls_clients[e->tls].alpn = conf_tls_alpn(alpn);
     if (client)
         read_client(b, client, e->tls);
     if (verify)
@@ -279,8 +263,7 @@ static struct origin_entry *grow_entries(struct conf_build *b, unsigned n)
 
 void conf_origins_read(struct conf_build *b, const struct option_def *o, const struct conf_node *node)
 {
-    bool list = node->kind == CONF_NODE_LIST;
-    unsigned n = count_items(node);
+    unsigned n = conf_node_count(node);
     struct conf *c = b->conf;
     struct origin_entry *e;
     unsigned first;
@@ -295,7 +278,7 @@ void conf_origins_read(struct conf_build *b, const struct option_def *o, const s
     if (!e || !grow(b, n))
         return;
     first = c->n_tls_clients - n;
-    for (const struct conf_node *i = list ? node->first : node; i && !b->report->nomem; i = list ? i->next : NULL) {
+    for (const struct conf_node *i = conf_node_first(node); i && !b->report->nomem; i = conf_node_next(node, i)) {
         b->origin_at[c->n_origins++] = i->at;
         e->tls = first++;
         read_entry(b, i, e++);
@@ -311,6 +294,8 @@ void conf_origins_finish(struct conf_build *b)
     if (!c->n_tls_clients && !grow(b, 0))
         return;
     for (unsigned i = 1; i < c->n_tls_clients; i++)
-        if (!c->tls_from[i].has_trust && c->tls_clients[i].verify)
+        if (!c->tls_from[i].has_trust && c->tls_clients[i].verify) {
             c->tls_clients[i].trust = c->tls_clients[0].trust;
+            c->tls_clients[i].system = c->tls_clients[0].system;
+        }
 }

@@ -30,16 +30,16 @@ static bool add_port(struct conf_build *b, struct slice text)
 
 void conf_policy_read_ports(struct conf_build *b, const struct option_def *o, const struct conf_node *node)
 {
-    bool list = node->kind == CONF_NODE_LIST, any = false;
+    bool empty = !conf_node_first(node), any = false;
     struct conf_kind k = conf_kind_of(o);
     bool right = conf_entry_check_kind(b, &k, node);
 
-    if (list && !node->first && !node->open)
+    if (empty && !node->open)
         conf_report_add(b->report, node->at, "what may not be reached at all is `rules: []`", "`ports` is an empty list");
-    if (!right || (list && !node->first))
+    if (!right || empty)
         return;
     b->conf->has_ports = true;
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL) {
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i)) {
         any = any || slice_eq(i->text, SLICE("any"));
         if (!slice_eq(i->text, SLICE("any")) && !add_port(b, i->text))
             return;
@@ -66,9 +66,9 @@ void conf_policy_read(struct conf_build *b, const struct option_def *o, const st
         read_mode(b, node->text);
         return;
     }
-    mode = conf_matcher_member(node, "mode");
-    say = conf_matcher_member(node, "say");
-    recheck = conf_matcher_member(node, "recheck");
+    mode = conf_node_member(node, "mode");
+    say = conf_node_member(node, "say");
+    recheck = conf_node_member(node, "recheck");
     if (mode)
         read_mode(b, mode->text);
     if (recheck)

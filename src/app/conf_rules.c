@@ -10,17 +10,6 @@
 #include "app/conf_text.h"
 #include "base/mem.h"
 
-static unsigned count_items(const struct conf_node *node)
-{
-    unsigned n = 0;
-
-    if (node->kind != CONF_NODE_LIST)
-        return 1;
-    for (const struct conf_node *i = node->first; i; i = i->next)
-        n++;
-    return n;
-}
-
 static const char *copy(struct conf_build *b, const struct conf_node *node)
 {
     struct slice s = node ? arena_dup(b->arena, node->text) : SLICE_NONE;
@@ -32,7 +21,7 @@ static const char *copy(struct conf_build *b, const struct conf_node *node)
 
 static int word_of(const struct conf_node *rule, const char *key, int dflt)
 {
-    const struct conf_node *node = conf_matcher_member(rule, key);
+    const struct conf_node *node = conf_node_member(rule, key);
     const struct option_word *w = node ? conf_value_word(conf_shape_member(&conf_shape_rule, slice_str(key))->shape->words, node->text) : NULL;
 
     return w ? w->value : dflt;
@@ -56,7 +45,7 @@ static void check_sni_name(struct conf_build *b, const struct option_word *words
 /* `sni` takes one word or names, and no mixture: a rule either looks at the name or is chosen by it. */
 static void check_sni(struct conf_build *b, const struct conf_node *rule)
 {
-    const struct conf_node *node = conf_matcher_member(rule, "sni");
+    const struct conf_node *node = conf_node_member(rule, "sni");
     const struct conf_shape *shape = conf_shape_member(&conf_shape_rule, SLICE("sni"))->shape;
 
     if (!node || conf_matcher_sni_word(node))
@@ -72,14 +61,14 @@ static void check_sni(struct conf_build *b, const struct conf_node *rule)
 
 static void read_rule(struct conf_build *b, const struct conf_node *node, struct rule *r)
 {
-    const struct conf_node *allow = conf_matcher_member(node, "allow"), *deny = conf_matcher_member(node, "deny");
-    const struct conf_node *sni = conf_matcher_member(node, "sni");
+    const struct conf_node *allow = conf_node_member(node, "allow"), *deny = conf_node_member(node, "deny");
+    const struct conf_node *sni = conf_node_member(node, "sni");
     const struct option_word *sni_word = sni ? conf_matcher_sni_word(sni) : NULL;
 
     r->kind = allow ? RULE_ALLOW : RULE_DENY;
     r->place = conf_build_place(b, node->at);
-    r->name = copy(b, conf_matcher_member(node, "name"));
-    r->say = copy(b, conf_matcher_member(node, "say"));
+    r->name = copy(b, conf_node_member(node, "name"));
+    r->say = copy(b, conf_node_member(node, "say"));
     r->report = word_of(node, "mode", 0);
     r->sni = sni_word ? (enum rule_sni)sni_word->value : SNI_DEFAULT;
     r->expect = (enum rule_expect)word_of(node, "expect", EXPECT_DEFAULT);
@@ -104,16 +93,10 @@ static bool reserve(struct conf_build *b, unsigned n)
     return v && at;
 }
 
-static void read_item(struct conf_build *b, const struct option_def *o, const struct conf_node *node)
+static void take_entry(struct conf_build *b, const struct conf_node *node)
 {
-    bool right = conf_entry_check_item(b, conf_table_key(o), o->shape, node);
-    size_t before = conf_report_count(b->report);
     struct conf *c = b->conf;
 
-    if (node->kind == CONF_NODE_MAP)
-        check_sni(b, node);
-    if (!right || conf_report_count(b->report) != before || node->kind != CONF_NODE_MAP)
-        return;
     memset(&c->rules[c->n_rules], 0, sizeof(*c->rules));
     b->rule_at[c->n_rules] = node->at;
     read_rule(b, node, &c->rules[c->n_rules++]);
@@ -121,8 +104,7 @@ static void read_item(struct conf_build *b, const struct option_def *o, const st
 
 void conf_rules_read(struct conf_build *b, const struct option_def *o, const struct conf_node *node)
 {
-    bool list = node->kind == CONF_NODE_LIST;
-    unsigned n = count_items(node);
+    unsigned n = conf_node_count(node);
     struct conf *c = b->conf;
 
     c->has_rules = true;
@@ -134,8 +116,7 @@ void conf_rules_read(struct conf_build *b, const struct option_def *o, const str
     }
     if (!reserve(b, n))
         return;
-    for (const struct conf_node *i = list ? node->first : node; i && !b->report->nomem; i = list ? i->next : NULL)
-        read_item(b, o, i);
+    conf_entry_each(b, o, node, check_sni, take_entry);
 }
 
 /* ---- ports ---- */

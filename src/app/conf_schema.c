@@ -114,6 +114,35 @@ static void put_type(struct maker *m, const char *type)
     json_close(&m->j, '}');
 }
 
+/* Between them stand the schemas of which one has to hold. */
+static void begin_any(struct maker *m)
+{
+    json_key(&m->j, "anyOf");
+    json_open(&m->j, '[');
+}
+
+static void end_any(struct maker *m)
+{
+    json_close(&m->j, ']');
+}
+
+/* The same, for each item of a list. */
+static void begin_items(struct maker *m)
+{
+    json_open(&m->j, '{');
+    json_kstr(&m->j, "type", SLICE("array"));
+    json_key(&m->j, "items");
+    json_open(&m->j, '{');
+    begin_any(m);
+}
+
+static void end_items(struct maker *m)
+{
+    end_any(m);
+    json_close(&m->j, '}');
+    json_close(&m->j, '}');
+}
+
 /* "4" is written 4, and comes as a number. */
 static bool is_number(const char *text, bool *ret_whole)
 {
@@ -219,39 +248,50 @@ static void put_dict(struct maker *m, const struct kind *k)
     json_kstr(&m->j, "type", SLICE("object"));
     json_key(&m->j, "additionalProperties");
     json_open(&m->j, '{');
-    json_key(&m->j, "anyOf");
-    json_open(&m->j, '[');
+    begin_any(m);
     put_alternatives(m, &of);
-    json_close(&m->j, ']');
+    end_any(m);
     json_close(&m->j, '}');
     json_close(&m->j, '}');
 }
 
 /* ---- one value ---- */
 
-static void put_network(struct maker *m, const struct kind *k)
+/* What is a string of one form, whatever its option says. */
+static const char *const patterns[] = {
+    [OPTION_DURATION] = "^" TIME "$",
+    [OPTION_QUOTA] = "^" AMOUNT "/(hour|day|week|month)$",
+    [OPTION_FILE] = "^.*[^/]$",
+    [OPTION_PATTERN] = "^.*[^/]$",
+    [OPTION_CONTROL] = "^unix:(/.+)?$",
+    [OPTION_SINK] = "^(/.+|syslog:/.+|syslog:" SOCKET ")$",
+    [OPTION_TUNNELS] = "^every +" TIME "$",
+    [OPTION_PATH] = "^/([^ #?\\\\^]*|.*/)$",
+    [OPTION_TIME] = "^[a-z0-9]\\S*( +\\S+)?$",
+    [OPTION_METHOD] = "^[!#$%&'*+.^_`|~0-9A-Z-]+$",
+    [OPTION_URL] = "^https?://\\S+$",
+    [OPTION_HOP] = "^[hH][tT][tT][pP][sS]?://[^\\s/?#@]+/?$",
+    [OPTION_LISTENING] = "^(" SOCKET "|localhost" PORT "|unix:/.+)$",
+    [OPTION_ADDRESS] = "^(" SOCKET "|localhost" PORT ")$",
+    [OPTION_SERVER] = "^(" SOCKET "|" V4 "|\\[?" V6 "\\]?)$",
+    [OPTION_RANGE] = "^(any|" RANGE "|\\.{0,2}/.+)$",
+    [OPTION_PREFIX] = "^(" RANGE ")$",
+};
+
+/* Strings, some of which are numbers as well. */
+static void put_number(struct maker *m, const struct kind *k)
 {
     switch (k->type) {
-    case OPTION_URL:
-        put_strings(m, "^https?://\\S+$");
+    case OPTION_COUNT:
+        put_integers(m, k->min, k->max);
+        put_strings(m, "^[0-9]+$");
         break;
-    case OPTION_HOP:
-        put_strings(m, "^[hH][tT][tT][pP][sS]?://[^\\s/?#@]+/?$");
+    case OPTION_SIZE:
+        put_integers(m, k->min, k->max);
+        put_strings(m, "^" AMOUNT "$");
         break;
-    case OPTION_LISTENING:
-        put_strings(m, "^(" SOCKET "|localhost" PORT "|unix:/.+)$");
-        break;
-    case OPTION_ADDRESS:
-        put_strings(m, "^(" SOCKET "|localhost" PORT ")$");
-        break;
-    case OPTION_SERVER:
-        put_strings(m, "^(" SOCKET "|" V4 "|\\[?" V6 "\\]?)$");
-        break;
-    case OPTION_RANGE:
-        put_strings(m, "^(any|" RANGE "|\\.{0,2}/.+)$");
-        break;
-    case OPTION_PREFIX:
-        put_strings(m, "^(" RANGE ")$");
+    case OPTION_RATE:
+        put_strings(m, k->min ? "^" AMOUNT "/s$" : "^[0-9]+/s$");
         break;
     case OPTION_PORT:
         put_integers(m, 1, 65535);
@@ -266,64 +306,27 @@ static void put_network(struct maker *m, const struct kind *k)
 
 static void put_single(struct maker *m, const struct kind *k)
 {
+    if ((size_t)k->type < ARRAY_LEN(patterns) && patterns[k->type]) {
+        put_strings(m, patterns[k->type]);
+        return;
+    }
     switch (k->type) {
     case OPTION_SWITCH:
         put_switch(m);
         break;
     case OPTION_WORD:
         break; /* the words say it all */
-    case OPTION_COUNT:
-        put_integers(m, k->min, k->max);
-        put_strings(m, "^[0-9]+$");
-        break;
-    case OPTION_SIZE:
-        put_integers(m, k->min, k->max);
-        put_strings(m, "^" AMOUNT "$");
-        break;
-    case OPTION_DURATION:
-        put_strings(m, "^" TIME "$");
-        break;
     case OPTION_TOKEN:
     case OPTION_NAME:
     case OPTION_LISTENER:
         put_text(m, k, "^" TOKEN "+$");
         break;
     case OPTION_TEXT:
-        put_text(m, k, NULL);
-        break;
-    case OPTION_RATE:
-        put_strings(m, k->min ? "^" AMOUNT "/s$" : "^[0-9]+/s$");
-        break;
-    case OPTION_QUOTA:
-        put_strings(m, "^" AMOUNT "/(hour|day|week|month)$");
-        break;
-    case OPTION_FILE:
-    case OPTION_PATTERN:
-        put_strings(m, "^.*[^/]$");
-        break;
-    case OPTION_CONTROL:
-        put_strings(m, "^unix:(/.+)?$");
-        break;
-    case OPTION_SINK:
-        put_strings(m, "^(/.+|syslog:/.+|syslog:" SOCKET ")$");
-        break;
-    case OPTION_TUNNELS:
-        put_strings(m, "^every +" TIME "$");
-        break;
-    case OPTION_PATH:
-        put_strings(m, "^/([^ #?\\\\^]*|.*/)$");
-        break;
     case OPTION_EXPR:
         put_text(m, k, NULL);
         break;
     case OPTION_GROUP:
         put_text(m, k, "^[^,]+$");
-        break;
-    case OPTION_TIME:
-        put_strings(m, "^[a-z0-9]\\S*( +\\S+)?$");
-        break;
-    case OPTION_METHOD:
-        put_strings(m, "^[!#$%&'*+.^_`|~0-9A-Z-]+$");
         break;
     case OPTION_MAP:
         put_reference(m, k);
@@ -332,7 +335,7 @@ static void put_single(struct maker *m, const struct kind *k)
         put_dict(m, k);
         break;
     default:
-        put_network(m, k);
+        put_number(m, k);
         break;
     }
 }
@@ -350,24 +353,16 @@ static void put_alternatives(struct maker *m, const struct kind *k)
     put_single_or_word(m, k);
     if (!k->list)
         return;
-    json_open(&m->j, '{');
-    json_kstr(&m->j, "type", SLICE("array"));
-    json_key(&m->j, "items");
-    json_open(&m->j, '{');
-    json_key(&m->j, "anyOf");
-    json_open(&m->j, '[');
+    begin_items(m);
     put_single_or_word(m, k);
-    json_close(&m->j, ']');
-    json_close(&m->j, '}');
-    json_close(&m->j, '}');
+    end_items(m);
 }
 
 static void put_any_of(struct maker *m, const struct kind *k)
 {
-    json_key(&m->j, "anyOf");
-    json_open(&m->j, '[');
+    begin_any(m);
     put_alternatives(m, k);
-    json_close(&m->j, ']');
+    end_any(m);
 }
 
 static void put_description(struct maker *m, const char *sentence, bool unbuilt,
@@ -525,24 +520,16 @@ static void put_section(struct maker *m, const struct option_def *section)
     json_key(&m->j, section->path);
     json_open(&m->j, '{');
     put_description(m, section->sentence, section->unbuilt, section->dflt_says);
-    json_key(&m->j, "anyOf");
-    json_open(&m->j, '[');
+    begin_any(m);
     put_section_single(m, section);
     if (section->type == OPTION_SECTION)
         put_type(m, "null"); /* nothing below it */
     if (section->list) {
-        json_open(&m->j, '{');
-        json_kstr(&m->j, "type", SLICE("array"));
-        json_key(&m->j, "items");
-        json_open(&m->j, '{');
-        json_key(&m->j, "anyOf");
-        json_open(&m->j, '[');
+        begin_items(m);
         put_section_single(m, section);
-        json_close(&m->j, ']');
-        json_close(&m->j, '}');
-        json_close(&m->j, '}');
+        end_items(m);
     }
-    json_close(&m->j, ']');
+    end_any(m);
     json_close(&m->j, '}');
 }
 

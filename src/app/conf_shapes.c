@@ -327,6 +327,8 @@ static const struct conf_shape self = {.type = OPTION_WORD, .words = self_words}
 static const struct conf_shape client = {.type = OPTION_WORD, .words = client_words};
 static const struct conf_shape part = {.type = OPTION_WORD, .words = part_words};
 static const struct conf_shape server_min = {.type = OPTION_WORD, .words = server_min_words};
+static const struct option_word alpn_words[] = {{"h2", TLS_ALPN_H2}, {"http/1.1", TLS_ALPN_H1}, {NULL}};
+static const struct conf_shape alpn = {.type = OPTION_WORD, .list = true, .words = alpn_words};
 static const struct conf_shape tickets = {.type = OPTION_FILE, .words = ticket_words};
 static const struct conf_member more_members[] = {
     {"cert", &file, .sentence = "The certificate and what it was signed with, PEM."},
@@ -351,6 +353,7 @@ static const struct conf_member listen_tls_members[] = {
     {"client-name", &part, .sentence = "Which part of it names the user."},
     {"client-map", &file, .sentence = "What that part is put through: lines of the part and the user."},
     {"min", &server_min, .sentence = "The lowest version, 1.2 or 1.3."},
+    {"alpn", &alpn, .sentence = "What is spoken inside: *h2*, *http/1.1*, or both, which holds where nothing is said."},
     {"tickets", &tickets, .sentence = "*auto*, *off*, or a file of keys."},
     {"clear", &on_off, .sentence = "Whether clear text is spoken on the same port."},
     {NULL},
@@ -383,11 +386,12 @@ static const struct conf_member origin_members[] = {
     {"for", &conf_shape_matcher, .sentence = "Which origins."},
     {"trust", &trust, .sentence = "What verifies them."},
     {"min", &tls_version, .sentence = "The lowest version of TLS."},
+    {"alpn", &alpn, .sentence = "What they are offered: *h2*, *http/1.1*, or both."},
     {"client", &conf_shape_cert, .sentence = "The certificate that ginnel shows where it is asked for one."},
     {"verify", &on_off, .sentence = "*no*: their certificates are not looked at."},
     {NULL},
 };
-static const char *const origin_needs[] = {"trust", "min", "client", "verify", NULL};
+static const char *const origin_needs[] = {"trust", "min", "alpn", "client", "verify", NULL};
 const struct conf_shape conf_shape_origin = {.type = OPTION_MAP,
                                              .list = true,
                                              .members = origin_members,

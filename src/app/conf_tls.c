@@ -157,7 +157,7 @@ static bool read_pair(struct conf_build *b, const struct conf_node *map, struct 
     struct tls_pair *pair = &t->pairs[t->n_pairs];
     struct conf_tls_files *files = &t->files[t->n_pairs];
     struct tls_cert_info info;
-    const struct conf_node *cert = conf_matcher_member(map, "cert"), *key = conf_matcher_member(map, "key"), *ocsp = conf_matcher_member(map, "ocsp");
+    const struct conf_node *cert = conf_node_member(map, "cert"), *key = conf_node_member(map, "key"), *ocsp = conf_node_member(map, "ocsp");
     bool right = conf_tls_file(b, cert, "certificate", !key, &pair->cert, &files->cert) && conf_tls_look(b, cert, pair->cert, files->cert, &info);
 
     t->n_pairs++;
@@ -172,21 +172,12 @@ static bool read_pair(struct conf_build *b, const struct conf_node *map, struct 
     return right;
 }
 
-static unsigned count_items(const struct conf_node *node)
-{
-    unsigned n = 0;
-
-    for (const struct conf_node *i = node && node->kind == CONF_NODE_LIST ? node->first : NULL; i; i = i->next)
-        n++;
-    return node && node->kind != CONF_NODE_LIST ? 1 : n;
-}
-
 /* All of them, that all faults are shown at once. */
 static bool read_pairs(struct conf_build *b, const struct conf_node *node, struct conf_tls *t)
 {
-    const struct conf_node *more = conf_matcher_member(node, "more");
-    bool list = more && more->kind == CONF_NODE_LIST, right;
-    unsigned n = 1 + count_items(more);
+    const struct conf_node *more = conf_node_member(node, "more");
+    bool right;
+    unsigned n = 1 + conf_node_count(more);
 
     if (n > TLS_PAIRS_MAX) {
         conf_report_add(b->report, more->at, NULL, "a listener has at most %d certificates", TLS_PAIRS_MAX);
@@ -200,7 +191,7 @@ static bool read_pairs(struct conf_build *b, const struct conf_node *node, struc
     }
     t->n_pairs = t->self_signed;
     right = t->self_signed || read_pair(b, node, t);
-    for (const struct conf_node *i = list ? more->first : more; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(more); i; i = conf_node_next(more, i))
         right = read_pair(b, i, t) && right;
     return right;
 }
@@ -240,16 +231,10 @@ static void take_identity(struct conf_build *b, struct conf_tls *t, struct slice
 
 static void read_map_lines(struct conf_build *b, struct conf_tls *t, unsigned source)
 {
-    struct slice text = b->sources->v[source].text;
+    struct slice text = b->sources->v[source].text, rest = text, line;
     size_t base = b->sources->v[source].base;
 
-    for (size_t i = 0; i < text.n && !b->report->nomem;) {
-        struct slice line = slice_skip(text, i);
-
-        line.n = slice_find(line, '\n');
-        i += line.n + 1;
-        if (line.n && line.p[line.n - 1] == '\r')
-            line.n--;
+    while (!b->report->nomem && slice_next_line(&rest, &line)) {
         line = slice_trim(line);
         if (line.n && line.p[0] != '#')
             take_identity(b, t, line, base + (size_t)(line.p - text.p));
@@ -284,12 +269,12 @@ static bool read_map(struct conf_build *b, const struct conf_node *node, struct 
 static bool read_clients(struct conf_build *b, const struct conf_node *node, struct conf_tls *t)
 {
     static const char *const keys[] = {"client", "client-name", "client-map"};
-    const struct conf_node *ca = conf_matcher_member(node, "client-ca"), *how = conf_matcher_member(node, "client");
-    const struct conf_node *part = conf_matcher_member(node, "client-name"), *map = conf_matcher_member(node, "client-map");
+    const struct conf_node *ca = conf_node_member(node, "client-ca"), *how = conf_node_member(node, "client");
+    const struct conf_node *part = conf_node_member(node, "client-name"), *map = conf_node_member(node, "client-map");
     bool right = true;
 
     for (unsigned i = 0; i < ARRAY_LEN(keys) && !ca; i++) {
-        const struct conf_node *m = conf_matcher_member(node, keys[i]);
+        const struct conf_node *m = conf_node_member(node, keys[i]);
 
         if (m) {
             conf_report_add(b->report, m->key->at, "`client-ca` says who signs the certificates of clients", "`%s` is about those of `client-ca`, and there is none", keys[i]);
@@ -329,9 +314,20 @@ static bool read_tickets(struct conf_build *b, const struct conf_node *node, str
     return false;
 }
 
+unsigned conf_tls_alpn(const struct conf_node *node)
+{
+    const struct option_word *words = conf_shape_member(&conf_shape_listen_tls, SLICE("alpn"))->shape->words;
+    bool list = node && node->kind == CONF_NODE_LIST;
+    unsigned alpn = 0;
+
+    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+        alpn |= (unsigned)conf_value_word(words, i->text)->value;
+    return alpn ? alpn : TLS_ALPN_H1 | TLS_ALPN_H2;
+}
+
 static bool is_on(const struct conf_node *map, const char *key)
 {
-    const struct conf_node *m = conf_matcher_member(map, key);
+    const struct conf_node *m = conf_node_member(map, key);
     bool on = false;
 
     return m && conf_value_switch(m->text, &on) == 0 && on;
@@ -340,10 +336,11 @@ static bool is_on(const struct conf_node *map, const char *key)
 static bool read_switches(struct conf_build *b, const struct conf_node *node, struct conf_tls *t)
 {
     static const char *const keys[] = {"key", "ocsp"};
-    const struct conf_node *min = conf_matcher_member(node, "min"), *self = conf_matcher_member(node, "auto");
+    const struct conf_node *min = conf_node_member(node, "min"), *self = conf_node_member(node, "auto");
 
     t->self_signed = node->kind == CONF_NODE_TEXT || is_on(node, "auto");
     t->clear = is_on(node, "clear");
+    t->alpn = conf_tls_alpn(conf_node_member(node, "alpn"));
     t->min = TLS_1_2;
     if (min)
         t->min = (enum tls_version)conf_value_word(conf_shape_member(&conf_shape_listen_tls, SLICE("min"))->shape->words, min->text)->value;
@@ -352,7 +349,7 @@ static bool read_switches(struct conf_build *b, const struct conf_node *node, st
         return false;
     }
     for (unsigned i = 0; i < ARRAY_LEN(keys) && t->self_signed; i++) {
-        const struct conf_node *m = conf_matcher_member(node, keys[i]);
+        const struct conf_node *m = conf_node_member(node, keys[i]);
 
         if (!m)
             continue;
@@ -366,7 +363,7 @@ static bool read_switches(struct conf_build *b, const struct conf_node *node, st
 
 static const struct conf_node *pair_node(const struct conf_node *node, unsigned i)
 {
-    const struct conf_node *more = conf_matcher_member(node, "more"), *at = more && more->kind == CONF_NODE_LIST ? more->first : more;
+    const struct conf_node *more = conf_node_member(node, "more"), *at = conf_node_first(more);
 
     if (i == 0)
         return node;
@@ -380,17 +377,17 @@ static const struct conf_node *guilty(const struct conf_node *node, const struct
 {
     static const char *const keys[] = {"cert", "key", "client-ca", "ocsp"};
     const struct conf_node *map = e->what == 2 ? node : pair_node(node, e->pair);
-    const struct conf_node *m = e->what < ARRAY_LEN(keys) ? conf_matcher_member(map, keys[e->what]) : NULL;
+    const struct conf_node *m = e->what < ARRAY_LEN(keys) ? conf_node_member(map, keys[e->what]) : NULL;
 
     if (!m && e->what == 1)
-        m = conf_matcher_member(map, "cert");
+        m = conf_node_member(map, "cert");
     return m ? m : node;
 }
 
 static bool try(struct conf_build *b, const struct conf_node *node, struct conf_tls *t)
 {
     unsigned skip = t->self_signed; /* its pair is made later */
-    struct tls_server_conf c = {.pairs = t->pairs + skip, .n_pairs = t->n_pairs - skip, .clients = t->clients, .client_ca = t->client_ca, .min = t->min, .alpn = TLS_ALPN_H1 | TLS_ALPN_H2};
+    struct tls_server_conf c = {.pairs = t->pairs + skip, .n_pairs = t->n_pairs - skip, .clients = t->clients, .client_ca = t->client_ca, .min = t->min, .alpn = t->alpn};
     char *cert = NULL, *key = NULL;
     const char *const names[] = {"localhost", NULL};
     struct tls_pair made;
@@ -428,7 +425,7 @@ static uint64_t mix(uint64_t h, struct slice s)
 
 static uint64_t content_of(const struct conf_tls *t)
 {
-    const unsigned words[] = {t->self_signed, t->clients, t->names.part, t->min, t->tickets, t->clear};
+    const unsigned words[] = {t->self_signed, t->clients, t->names.part, t->min, t->alpn, t->tickets, t->clear};
     uint64_t h = mix(t->n_pairs, slice_of(words, sizeof(words)));
 
     for (unsigned i = 0; i < t->n_pairs; i++)
@@ -451,7 +448,7 @@ struct conf_tls *conf_tls_make(struct conf_build *b, const struct conf_node *nod
     right = read_switches(b, node, t);
     right = right && read_pairs(b, node, t);
     right = read_clients(b, node, t) && right;
-    right = read_tickets(b, conf_matcher_member(node, "tickets"), t) && right;
+    right = read_tickets(b, conf_node_member(node, "tickets"), t) && right;
     if (!right || !try(b, node, t))
         return NULL;
     t->content = content_of(t);

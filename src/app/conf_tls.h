@@ -14,6 +14,8 @@ struct conf_tls *conf_tls_make(struct conf_build *b, const struct conf_node *nod
 /* The content of a file that the node names: PEM, DER, keys. `what` is what messages call it. *ret_path is as it was opened. False: it has been reported. A secret is wiped
  * with the conf. */
 bool conf_tls_file(struct conf_build *b, const struct conf_node *node, const char *what, bool secret, struct slice *ret_text, const char **ret_path);
+/* TLS_ALPN_* of `alpn`, a word or a list of them (checked already); NULL: both. */
+unsigned conf_tls_alpn(const struct conf_node *node);
 /* For trying; made at the first call. NULL: no memory, which has been noted. */
 struct tls_lib *conf_tls_lib(struct conf_build *b);
 /* Whether the first certificate of the text is one that can be shown today; what is wrong is reported at the node. */

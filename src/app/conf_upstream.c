@@ -10,21 +10,9 @@
 #include "base/check.h"
 #include "base/num.h"
 
-static unsigned count_items(const struct conf_node *node)
-{
-    unsigned n = 0;
-
-    if (node->kind != CONF_NODE_LIST)
-        return 1;
-    for (const struct conf_node *i = node->first; i; i = i->next)
-        n++;
-    return n;
-}
-
 static void read_bind(struct conf_build *b, const struct conf_node *node, struct route *r)
 {
-    bool list = node->kind == CONF_NODE_LIST;
-    unsigned n = count_items(node);
+    unsigned n = conf_node_count(node);
     struct addr_range *v;
 
     if (n > CONF_BIND_MAX) {
@@ -37,7 +25,7 @@ static void read_bind(struct conf_build *b, const struct conf_node *node, struct
         conf_build_nomem(b);
         return;
     }
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i))
         if (addr_range_parse(i->text, &v[r->n_bind]) == 0) /* else it was cut away, and reported */
             r->n_bind++;
     r->bind = v;
@@ -45,7 +33,7 @@ static void read_bind(struct conf_build *b, const struct conf_node *node, struct
 
 static void read_way(const struct conf_node *node, struct route *r)
 {
-    const struct conf_node *mark = conf_matcher_member(node, "mark"), *interface = conf_matcher_member(node, "interface");
+    const struct conf_node *mark = conf_node_member(node, "mark"), *interface = conf_node_member(node, "interface");
     uint64_t v = 0;
 
     if (mark)
@@ -59,11 +47,6 @@ static void read_way(const struct conf_node *node, struct route *r)
 
 /* ---- parents ---- */
 
-static const struct conf_node *member(const struct conf_node *node, const char *key)
-{
-    return node->kind == CONF_NODE_MAP ? conf_matcher_member(node, key) : NULL;
-}
-
 static bool is_text(const struct conf_node *node, const char *text)
 {
     return node->kind == CONF_NODE_TEXT && slice_eq(node->text, slice_str(text));
@@ -72,7 +55,7 @@ static bool is_text(const struct conf_node *node, const char *text)
 /* One hop; auth (may be NULL) is what stands beside the list it is in. */
 static void read_hop(struct conf_build *b, const struct conf_node *node, const struct conf_node *auth, struct hop *h)
 {
-    const struct conf_node *url = node->kind == CONF_NODE_MAP ? member(node, "url") : node, *own = member(node, "auth");
+    const struct conf_node *url = node->kind == CONF_NODE_MAP ? conf_node_member(node, "url") : node, *own = conf_node_member(node, "auth");
 
     if (conf_hop_parse(b->arena, url->text, h) != CONF_HOP_OK) { /* it has been checked */
         conf_build_nomem(b);
@@ -108,7 +91,7 @@ static void check_repeated(struct conf_build *b, const struct route *r, const st
 /* The list's items; what is too many is reported. 0: nothing can be made of it. */
 static unsigned count_hops(struct conf_build *b, const struct conf_node *node, unsigned max)
 {
-    unsigned n = count_items(node);
+    unsigned n = conf_node_count(node);
 
     if (n == 0)
         conf_report_add(b->report, node->at, NULL, "`" SLICE_FMT "` is an empty list", SLICE_ARG(node->key->text));
@@ -119,7 +102,6 @@ static unsigned count_hops(struct conf_build *b, const struct conf_node *node, u
 
 static void read_via(struct conf_build *b, const struct conf_node *via, const struct conf_node *auth, struct route *r)
 {
-    bool list = via->kind == CONF_NODE_LIST;
     unsigned n = count_hops(b, via, ROUTE_ALTERNATIVES_MAX), parents = 0;
     struct alternative *v = n ? arena_zalloc(b->arena, n * sizeof(*v)) : NULL;
     struct hop *h = n ? arena_zalloc(b->arena, n * sizeof(*h)) : NULL;
@@ -129,7 +111,7 @@ static void read_via(struct conf_build *b, const struct conf_node *via, const st
         return;
     }
     r->alternatives = v;
-    for (const struct conf_node *i = list ? via->first : via; i && n && !b->report->nomem; i = list ? i->next : NULL) {
+    for (const struct conf_node *i = conf_node_first(via); i && n && !b->report->nomem; i = conf_node_next(via, i)) {
         struct alternative *a = &v[r->n_alternatives];
 
         if (!is_text(i, "direct")) {
@@ -151,7 +133,6 @@ static void read_via(struct conf_build *b, const struct conf_node *via, const st
 
 static void read_chain(struct conf_build *b, const struct conf_node *chain, const struct conf_node *auth, struct route *r)
 {
-    bool list = chain->kind == CONF_NODE_LIST;
     unsigned n = count_hops(b, chain, ROUTE_HOPS_MAX), k = 0;
     struct alternative *a = n ? arena_zalloc(b->arena, sizeof(*a)) : NULL;
     struct hop *h = n ? arena_zalloc(b->arena, n * sizeof(*h)) : NULL;
@@ -163,7 +144,7 @@ static void read_chain(struct conf_build *b, const struct conf_node *chain, cons
         conf_build_nomem(b);
         return;
     }
-    for (const struct conf_node *i = list ? chain->first : chain; i && n && !b->report->nomem; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(chain); i && n && !b->report->nomem; i = conf_node_next(chain, i))
         read_hop(b, i, auth, &h[k++]);
     if (!n)
         return;
@@ -179,8 +160,8 @@ static void read_chain(struct conf_build *b, const struct conf_node *chain, cons
 static void check_words(struct conf_build *b, const struct conf_node *entry)
 {
     static const char *const ways[] = {"via", "chain", "bind", "mark", "interface", "auth", "resolve"};
-    const struct conf_node *via = member(entry, "via"), *chain = member(entry, "chain"), *auth = member(entry, "auth"), *resolve = member(entry, "resolve"),
-                           *deny = member(entry, "deny");
+    const struct conf_node *via = conf_node_member(entry, "via"), *chain = conf_node_member(entry, "chain"), *auth = conf_node_member(entry, "auth"), *resolve = conf_node_member(entry, "resolve"),
+                           *deny = conf_node_member(entry, "deny");
     bool on = false;
 
     if (via && chain)
@@ -193,7 +174,7 @@ static void check_words(struct conf_build *b, const struct conf_node *entry)
     if (deny && deny->kind == CONF_NODE_TEXT && conf_value_switch(deny->text, &on) == 0 && !on)
         conf_report_add(b->report, deny->key->at, "remove it", "`deny: no` says nothing");
     for (size_t i = 0; on && i < ARRAY_LEN(ways); i++) {
-        const struct conf_node *way = member(entry, ways[i]);
+        const struct conf_node *way = conf_node_member(entry, ways[i]);
 
         if (way)
             conf_report_add(b->report, way->key->at, "remove one of the two", "`%s` beside `deny`: what is refused goes no way", ways[i]);
@@ -207,10 +188,10 @@ static void read_word(const struct conf_node *node, struct route *r)
 
 static void read_map(struct conf_build *b, const struct conf_node *node, struct route *r)
 {
-    const struct conf_node *bind = member(node, "bind"), *where = member(node, "for"), *via = member(node, "via"), *chain = member(node, "chain"),
-                           *auth = member(node, "auth"), *resolve = member(node, "resolve");
+    const struct conf_node *bind = conf_node_member(node, "bind"), *where = conf_node_member(node, "for"), *via = conf_node_member(node, "via"), *chain = conf_node_member(node, "chain"),
+                           *auth = conf_node_member(node, "auth"), *resolve = conf_node_member(node, "resolve");
 
-    r->deny = member(node, "deny");
+    r->deny = conf_node_member(node, "deny");
     r->resolve = resolve && is_text(resolve, "local");
     if (via)
         read_via(b, via, auth, r);
@@ -255,7 +236,6 @@ static struct route *grow(struct conf_build *b, unsigned n)
 /* Places of entries, for whoever compares them at the end. */
 static bool note_places(struct conf_build *b, const struct conf_node *node, unsigned n)
 {
-    bool list = node->kind == CONF_NODE_LIST;
     unsigned had = b->conf->n_routes;
     size_t *at = arena_grow(b->trees, b->route_at, had * sizeof(*at), (had + n) * sizeof(*at));
 
@@ -264,7 +244,7 @@ static bool note_places(struct conf_build *b, const struct conf_node *node, unsi
         return false;
     }
     b->route_at = at;
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i))
         at[had++] = i->at;
     return true;
 }
@@ -272,14 +252,13 @@ static bool note_places(struct conf_build *b, const struct conf_node *node, unsi
 void conf_upstream_read(struct conf_build *b, const struct option_def *o,
                         const struct conf_node *node)
 {
-    bool list = node->kind == CONF_NODE_LIST;
-    unsigned n = count_items(node);
+    unsigned n = conf_node_count(node);
     size_t before = conf_report_count(b->report);
     struct route *r;
     bool right;
 
     right = conf_entry_check(b, conf_table_key(o), o->shape, node, true);
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i))
         if (!i->open)
             check_words(b, i);
     if (!right || conf_report_count(b->report) != before || n == 0)
@@ -290,6 +269,6 @@ void conf_upstream_read(struct conf_build *b, const struct option_def *o,
         return;
     }
     r = note_places(b, node, n) ? grow(b, n) : NULL;
-    for (const struct conf_node *i = list ? node->first : node; r && i && !b->report->nomem; i = list ? i->next : NULL)
+    for (const struct conf_node *i = conf_node_first(node); r && i && !b->report->nomem; i = conf_node_next(node, i))
         read_entry(b, i, r++);
 }

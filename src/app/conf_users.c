@@ -6,6 +6,7 @@
 #include "app/conf_users.h"
 
 #include "app/conf_entry.h"
+#include "app/conf_list.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -28,24 +29,6 @@ struct file {
     unsigned source;
 };
 
-static void report_unreadable(struct conf_build *b, const char *what, const char *path, size_t at, int err)
-{
-    const char *hint, *problem = conf_source_problem(err, &hint);
-    const char *quoted = conf_report_quote(b->report, slice_str(path));
-
-    if (err == ERR_NOMEM)
-        conf_build_nomem(b);
-    else if (err == CONF_TOO_LARGE)
-        conf_report_add(b->report, at, NULL, "the %s file %s is larger than 128 MB", what, quoted);
-    else if (err == CONF_TOO_MANY)
-        conf_report_add(b->report, at, NULL, "more than %d files", CONF_SOURCES_MAX);
-    else if (problem)
-        conf_report_add(b->report, at, hint, "the %s file %s: %s", what, quoted, problem);
-    else
-        conf_report_add(b->report, at, "the path is relative to the file that names it", "the %s file %s cannot be read: %s", what,
-                        quoted, err_text(err));
-}
-
 static bool open_file(struct conf_build *b, const struct conf_node *node, const char *what, struct file *ret_f)
 {
     char *path = conf_sources_path(b->sources, node->at, node->text);
@@ -54,7 +37,7 @@ static bool open_file(struct conf_build *b, const struct conf_node *node, const 
     int r = name.p ? conf_sources_read(b->sources, path, CONF_LIST_MAX, &f.source) : ERR_NOMEM;
 
     if (r < 0)
-        report_unreadable(b, what, path ? path : "", node->at, r);
+        conf_list_unreadable(b, what, path ? path : "", node->at, r);
     else
         *ret_f = f;
     if (r == 0)
@@ -79,17 +62,11 @@ static void each_line(struct conf_build *b, const struct file *f, line_fn fn, vo
 {
     struct slice text = b->sources->v[f->source].text;
     size_t base = b->sources->v[f->source].base;
-    size_t i = text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    struct slice rest = slice_skip(text, text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0), line;
 
     if (is_binary(b, f))
         return;
-    while (i < text.n && !b->report->nomem) {
-        struct slice line = slice_skip(text, i);
-
-        line.n = slice_find(line, '\n');
-        i += line.n + 1;
-        if (line.n && line.p[line.n - 1] == '\r')
-            line.n--;
+    while (!b->report->nomem && slice_next_line(&rest, &line)) {
         line = slice_trim(line);
         if (line.n && line.p[0] != '#')
             fn(b, ctx, line, base + (size_t)(line.p - text.p));
@@ -387,15 +364,6 @@ static void read_groups(struct conf_build *b, const struct conf_node *node, stru
 
 /* ---- the program ---- */
 
-static unsigned count_items(const struct conf_node *node)
-{
-    unsigned n = 0;
-
-    for (const struct conf_node *i = node->first; i; i = i->next)
-        n++;
-    return node->kind == CONF_NODE_LIST ? n : 1;
-}
-
 /* Relative paths are relative to the file; a name alone would be looked for who knows where. */
 static const char *program_path(struct conf_build *b, const struct conf_node *node)
 {
@@ -419,15 +387,14 @@ static const char *program_path(struct conf_build *b, const struct conf_node *no
 
 static void read_command(struct conf_build *b, const struct conf_node *node, struct users *u)
 {
-    bool list = node->kind == CONF_NODE_LIST;
-    const char **v = arena_zalloc(b->arena, (count_items(node) + 1) * sizeof(*v));
+    const char **v = arena_zalloc(b->arena, (conf_node_count(node) + 1) * sizeof(*v));
     unsigned n = 0;
 
     if (!v) {
         conf_build_nomem(b);
         return;
     }
-    for (const struct conf_node *i = list ? node->first : node; i; i = list ? i->next : NULL) {
+    for (const struct conf_node *i = conf_node_first(node); i; i = conf_node_next(node, i)) {
         struct slice copy = arena_dup(b->arena, i->text);
 
         if (memchr(i->text.p, '\0', i->text.n))
@@ -446,18 +413,10 @@ static void read_command(struct conf_build *b, const struct conf_node *node, str
 
 /* ---- the key ---- */
 
-static const struct conf_node *member(const struct conf_node *map, const char *key)
-{
-    for (const struct conf_node *m = map->kind == CONF_NODE_MAP ? map->first : NULL; m; m = m->next)
-        if (m->key->kind == CONF_NODE_TEXT && slice_eq(m->key->text, slice_str(key)))
-            return m;
-    return NULL;
-}
-
 /* Values of the map; they have been checked. */
 static uint64_t duration(const struct conf_node *map, const char *key, uint64_t dflt)
 {
-    const struct conf_node *m = member(map, key);
+    const struct conf_node *m = conf_node_member(map, key);
     uint64_t v;
 
     return m && conf_value_duration(m->text, &v) == 0 ? v : dflt;
@@ -465,7 +424,7 @@ static uint64_t duration(const struct conf_node *map, const char *key, uint64_t 
 
 static unsigned number(const struct conf_node *map, const char *key, unsigned dflt)
 {
-    const struct conf_node *m = member(map, key);
+    const struct conf_node *m = conf_node_member(map, key);
     uint64_t v = 0;
 
     if (!m)
@@ -480,8 +439,8 @@ static void check_members(struct conf_build *b, const struct conf_node *node)
 {
     static const char *const keys[] = {"children", "concurrency", "timeout"};
 
-    for (unsigned i = 0; i < ARRAY_LEN(keys) && !member(node, "command"); i++) {
-        const struct conf_node *m = member(node, keys[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(keys) && !conf_node_member(node, "command"); i++) {
+        const struct conf_node *m = conf_node_member(node, keys[i]);
 
         if (m)
             conf_report_add(b->report, m->key->at, NULL, "`%s` is about the program of `command`, and there is none", keys[i]);
@@ -495,7 +454,7 @@ static void free_users(void *p)
 
 static void settle(struct users *u, const struct conf_node *node)
 {
-    const struct conf_node *ask = member(node, "ask");
+    const struct conf_node *ask = conf_node_member(node, "ask");
     uint64_t values[6];
 
     u->when_needed = ask && slice_eq(ask->text, SLICE("when-needed"));
@@ -515,8 +474,8 @@ static void settle(struct users *u, const struct conf_node *node)
 struct users *conf_users_make(struct conf_build *b, const struct conf_node *node)
 {
     bool bare = node->kind == CONF_NODE_TEXT;
-    const struct conf_node *file = bare ? node : member(node, "file"), *groups = member(node, "groups"),
-                           *command = member(node, "command");
+    const struct conf_node *file = bare ? node : conf_node_member(node, "file"), *groups = conf_node_member(node, "groups"),
+                           *command = conf_node_member(node, "command");
     struct users *u = arena_zalloc(b->arena, sizeof(*u));
 
     if (!u) {

@@ -382,11 +382,40 @@ static int check_group(const struct conf_kind *k, struct slice s)
     return in_range(k, s.n);
 }
 
+/* What names a place: a file, an address, a part of a URL. */
+static int check_place(enum option_type type, struct slice s)
+{
+    uint16_t first, last;
+    struct addr a;
+
+    switch ((unsigned)type) {
+    case OPTION_FILE:
+        return conf_value_is_file(s) ? 0 : ERR_SYNTAX;
+    case OPTION_PATTERN:
+        return check_pattern(s);
+    case OPTION_URL:
+        return check_url(s);
+    case OPTION_LISTENING:
+    case OPTION_ADDRESS:
+        return addr_parse(s, &a);
+    case OPTION_SERVER:
+        return addr_parse_host(s, 0, &a) == 0 ? 0 : check_far(s);
+    case OPTION_CONTROL:
+        return check_control(s);
+    case OPTION_SINK:
+        return check_sink(s);
+    case OPTION_PORT:
+        return conf_value_ports(s, &first, &last);
+    case OPTION_PATH:
+        return check_path(s);
+    default:
+        return ERR_SYNTAX;
+    }
+}
+
 int conf_value_check(const struct conf_kind *k, struct slice s)
 {
     struct matcher_time time;
-    uint16_t first, last;
-    struct addr a;
     bool on;
 
     if (conf_value_word(k->words, s))
@@ -411,31 +440,23 @@ int conf_value_check(const struct conf_kind *k, struct slice s)
         return check_rate(k, s);
     case OPTION_QUOTA:
         return check_quota(s);
-    case OPTION_FILE:
-        return conf_value_is_file(s) ? 0 : ERR_SYNTAX;
-    case OPTION_PATTERN:
-        return check_pattern(s);
-    case OPTION_URL:
-        return check_url(s);
-    case OPTION_LISTENING:
-    case OPTION_ADDRESS:
-        return addr_parse(s, &a);
-    case OPTION_SERVER:
-        return addr_parse_host(s, 0, &a) == 0 ? 0 : check_far(s);
-    case OPTION_CONTROL:
-        return check_control(s);
-    case OPTION_SINK:
-        return check_sink(s);
-    case OPTION_PORT:
-        return conf_value_ports(s, &first, &last);
-    case OPTION_PATH:
-        return check_path(s);
     case OPTION_METHOD:
         return check_method(s);
     case OPTION_GROUP:
         return check_group(k, s);
     case OPTION_TIME:
         return match_time_parse(s, &time);
+    case OPTION_FILE:
+    case OPTION_PATTERN:
+    case OPTION_URL:
+    case OPTION_LISTENING:
+    case OPTION_ADDRESS:
+    case OPTION_SERVER:
+    case OPTION_CONTROL:
+    case OPTION_SINK:
+    case OPTION_PORT:
+    case OPTION_PATH:
+        return check_place(k->type, s);
     case OPTION_WORD: /* it is none of the words */
     case OPTION_SNI:
     case OPTION_RANGE:

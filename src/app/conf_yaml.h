@@ -5,22 +5,9 @@
 #ifndef APP_CONF_YAML_H
 #define APP_CONF_YAML_H
 
+#include "app/conf_node.h"
 #include "app/conf_report.h"
 #include "base/arena.h"
-
-/* BAD: something was there, and has been reported. */
-enum conf_node_kind { CONF_NODE_TEXT = 0, CONF_NODE_LIST, CONF_NODE_MAP, CONF_NODE_BAD };
-
-struct conf_node {
-    enum conf_node_kind kind;
-    bool empty; /* TEXT: nothing was written, or an unquoted null */
-    bool open;  /* the file broke off inside: what is missing may only have been cut away */
-    size_t at;  /* its place */
-    struct slice text;
-    struct conf_node *key;          /* of a map's member; of any kind */
-    struct conf_node *first, *last; /* of a list or map */
-    struct conf_node *next;
-};
 
 /* Reads the text of one source. *ret_root is NULL when there is no document. *ret_whole is false
  * when the text could not be read to its end: then the tree holds what came before. Faults go to

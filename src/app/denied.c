@@ -22,11 +22,6 @@ struct target {
     struct explain explain;
 };
 
-static bool is_ip(const struct addr *a)
-{
-    return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
-}
-
 static bool is_would(const struct denial *d)
 {
     return d->rec.would_deny && !explain_is_refusal(d->rec.end);
@@ -49,7 +44,7 @@ static struct match_facts facts_of(const struct denial *d)
 {
     struct match_facts f = access_set_facts(&d->rec);
 
-    f.to = is_ip(&d->to) ? &d->to : NULL;
+    f.to = addr_is_ip(&d->to) ? &d->to : NULL;
     f.minute = d->minute;
     return f;
 }
@@ -146,7 +141,7 @@ static void put_client(struct text *t, const struct addr *a)
 {
     char addr[ADDR_TEXT_MAX] = "unix";
 
-    if (is_ip(a))
+    if (addr_is_ip(a))
         addr_host_text(a, addr);
     text_str(t, addr);
 }
@@ -256,7 +251,7 @@ static void json_addr(struct json *j, const char *key, const struct addr *a)
 {
     char text[ADDR_TEXT_MAX];
 
-    json_kstr(j, key, is_ip(a) ? slice_of(text, addr_host_text(a, text)) : SLICE("unix"));
+    json_kstr(j, key, addr_is_ip(a) ? slice_of(text, addr_host_text(a, text)) : SLICE("unix"));
 }
 
 static void json_what(struct json *j, const struct denial *d)
@@ -281,7 +276,7 @@ static void json_refusal(struct json *j, const struct denial *d)
     json_what(j, d);
     if (d->rec.status)
         json_ku64(j, "status", d->rec.status);
-    if (is_ip(&d->to))
+    if (addr_is_ip(&d->to))
         json_addr(j, "address", &d->to);
     json_close(j, '}');
 }

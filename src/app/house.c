@@ -182,8 +182,8 @@ static void set_timer(struct server *s)
         at_ms = s->watchdog_at_ms;
     if (s->reload_at_ms && s->reload_at_ms < at_ms)
         at_ms = s->reload_at_ms;
-    if (s->tls_at_ms < at_ms)
-        at_ms = s->tls_at_ms;
+    if (s->tls.renew_at_ms < at_ms)
+        at_ms = s->tls.renew_at_ms;
     if (s->phase >= HOUSE_DRAIN && s->house.loop.now_ms + SERVER_TICK_MS < at_ms)
         at_ms = s->house.loop.now_ms + SERVER_TICK_MS;
     if (at_ms != UINT64_MAX)
@@ -193,11 +193,7 @@ static void set_timer(struct server *s)
 /* Keys of tickets, and the certificate that is made here. */
 static void renew_tls(struct server *s)
 {
-    if (s->house.loop.now_ms < s->tls_at_ms)
-        return;
-    s->tls_at_ms = s->house.loop.now_ms + TLS_ROTATE_MS;
-    tls_house_rotate(&s->tls);
-    if (tls_auto_is_old(&s->tls.self) && s->phase == HOUSE_RUN)
+    if (tls_house_renew(&s->tls, s->house.loop.now_ms) && s->phase == HOUSE_RUN)
         reload_soon(s, RELOAD_BY_AGE);
 }
 
@@ -288,7 +284,7 @@ int house_start(struct server *s)
     task_init(&s->files_task, loop, "files", files_changed);
     timer_init(&s->timer, &s->task);
     house_dump_start(s);
-    s->tls_at_ms = loop->now_ms + TLS_ROTATE_MS;
+    s->tls.renew_at_ms = loop->now_ms + TLS_ROTATE_MS;
     if (s->keylog)
         tls_keylog_start(s->keylog, loop, &s->task);
     r = watch_signals(s);

@@ -4,6 +4,7 @@
  */
 #include "app/passwd.h"
 
+#include "app/file_write.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/secret.h"
@@ -252,21 +253,6 @@ static int open_target(const char *file, struct target *t)
     return r;
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t k = write(fd, p, n);
-
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0)
-            return -errno;
-        p += k;
-        n -= (size_t)k;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 /* The new one looks like the old one: mode, and owner where that may be set. */
 static int dress(int fd, const struct target *t)
 {
@@ -292,7 +278,9 @@ static int replace(const struct target *t, const char *text, size_t n)
     fd = mkostemp(temporary, O_CLOEXEC);
     r = fd < 0 ? -errno : dress(fd, t);
     if (r == 0)
-        r = write_all(fd, text, n);
+        r = file_write_all(fd, slice_of(text, n));
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
     if (r == 0 && rename(temporary, t->path) < 0)
         r = -errno;
     if (r < 0 && fd >= 0)

@@ -4,6 +4,7 @@
  */
 #include "app/quota_file.h"
 
+#include "app/file_write.h"
 #include "app/text.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -220,28 +221,13 @@ static uint64_t wall_now(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t w = write(fd, p, n);
-
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0)
-            return w < 0 ? -errno : -EIO;
-        p += w;
-        n -= (size_t)w;
-    }
-    return 0;
-}
-
 static int write_fresh(const struct quota_file *q, const char *p, size_t n)
 {
     int fd = open(q->fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), r;
 
     if (fd < 0)
         return -errno;
-    r = write_all(fd, p, n);
+    r = file_write_all(fd, slice_of(p, n));
     if (r == 0 && fsync(fd))
         r = -errno;
     if (close(fd) && r == 0)

@@ -165,6 +165,7 @@ static void commit(struct server *s, struct edition *e, const struct listeners_p
     s->change_open = true;
     change_listeners(s, p);
     s->current = e;
+    tls_sets_commit(&s->tls, e);
     worker_use(&s->house, &e->snap);
     pipes_limit(e->conf->proxy.capacity.pipes);
     list_push(&s->retired, &old->link);

@@ -134,55 +134,38 @@ static const char *accepted(const struct command_call *call)
     return call->given & 1u << FLAG_JSON ? "application/json" : "text/plain";
 }
 
+static int ask_page(const struct command_call *call, const char *method, const char *target, const char *accept, uint64_t deadline_ms)
+{
+    struct control_question q = {.method = method, .target = target, .accept = accept, .deadline_ms = deadline_ms};
+
+    return ask(call, &q);
+}
+
 int remote_status(const struct command_call *call)
 {
     char target[64] = "/status";
-    struct control_question q = {.method = "GET",
-                                 .target = target,
-                                 .accept = accepted(call),
-                                 .deadline_ms = CONTROL_DEADLINE_MS};
 
     if (call->given & 1u << FLAG_EXCHANGES)
         snprintf(target, sizeof(target), "/status?exchanges=%u", (unsigned)call->exchanges);
-    return ask(call, &q);
+    return ask_page(call, "GET", target, accepted(call), CONTROL_DEADLINE_MS);
 }
 
 int remote_reload(const struct command_call *call)
 {
-    struct control_question q = {.method = "POST",
-                                 .target = "/reload",
-                                 .accept = "text/plain",
-                                 .deadline_ms = CONTROL_RELOAD_MS};
-
-    return ask(call, &q);
+    return ask_page(call, "POST", "/reload", "text/plain", CONTROL_RELOAD_MS);
 }
 
 int remote_drain(const struct command_call *call)
 {
-    struct control_question q = {.method = "POST",
-                                 .target = "/drain",
-                                 .accept = "text/plain",
-                                 .deadline_ms = CONTROL_DEADLINE_MS};
-
-    return ask(call, &q);
+    return ask_page(call, "POST", "/drain", "text/plain", CONTROL_DEADLINE_MS);
 }
 
 int remote_config(const struct command_call *call)
 {
-    struct control_question q = {.method = "GET",
-                                 .target = "/config",
-                                 .accept = "text/plain",
-                                 .deadline_ms = CONTROL_DEADLINE_MS};
-
-    return ask(call, &q);
+    return ask_page(call, "GET", "/config", "text/plain", CONTROL_DEADLINE_MS);
 }
 
 int remote_denied(const struct command_call *call)
 {
-    struct control_question q = {.method = "GET",
-                                 .target = "/denied",
-                                 .accept = accepted(call),
-                                 .deadline_ms = CONTROL_DEADLINE_MS};
-
-    return ask(call, &q);
+    return ask_page(call, "GET", "/denied", accepted(call), CONTROL_DEADLINE_MS);
 }

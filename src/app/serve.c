@@ -272,6 +272,8 @@ static int make_contexts(struct server *s)
     r = tls_sets_make(&s->tls, s->current, NULL, text);
     if (r < 0)
         log_error("%s", text);
+    else
+        tls_sets_commit(&s->tls, s->current);
     return r == 0 ? 0 : r == ERR_NOMEM ? EXIT_OSERR : EXIT_CONFIG;
 }
 

@@ -65,7 +65,6 @@ struct server {
     struct tls_keylog *keylog; /* NULL: none */
     struct tls_house tls;
     bool tls_made;
-    uint64_t tls_at_ms; /* when ticket keys are drawn anew */
     struct worker house;
     struct site_ops site;
     bool house_made;

@@ -182,16 +182,12 @@ static void put_process(struct text *t, const struct server_view *v)
 
 static void put_log(struct text *t, const struct server_view *v)
 {
-    uint64_t dropped = 0;
-
-    for (unsigned i = 0; i < v->n_workers; i++)
-        dropped += stats_get(v->workers[i].stats, COUNTER_LOG_DROPPED);
     label(t, "access log");
     text_u64(t, v->log.written);
     text_str(t, " written, ");
     text_u64(t, v->log.lost);
     text_str(t, " lost, ");
-    text_u64(t, dropped);
+    text_u64(t, view_log_dropped(v));
     text_str(t, " dropped");
     if (v->log.failing)
         text_printf(t, "; %u %s", v->log.failing, v->log.failing == 1 ? "output fails" : "outputs fail");

@@ -82,10 +82,6 @@ static void put_server(struct json *j, const struct server_view *v)
 
 static void put_figures(struct json *j, const struct server_view *v)
 {
-    uint64_t dropped = 0;
-
-    for (unsigned i = 0; i < v->n_workers; i++)
-        dropped += stats_get(v->workers[i].stats, COUNTER_LOG_DROPPED);
     json_key(j, "memory");
     json_open(j, '{');
     json_ku64(j, "resident_bytes", v->process.resident_bytes);
@@ -107,7 +103,7 @@ static void put_figures(struct json *j, const struct server_view *v)
     json_open(j, '{');
     json_ku64(j, "written", v->log.written);
     json_ku64(j, "lost", v->log.lost);
-    json_ku64(j, "dropped", dropped);
+    json_ku64(j, "dropped", view_log_dropped(v));
     json_ku64(j, "outputs_failing", v->log.failing);
     json_close(j, '}');
 }

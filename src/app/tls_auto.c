@@ -5,6 +5,7 @@
  */
 #include "app/tls_auto.h"
 
+#include "app/file_write.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -41,23 +42,6 @@ static char *read_file(const char *path)
     return NULL;
 }
 
-static int write_text(int fd, const char *text)
-{
-    size_t n = strlen(text);
-
-    while (n) {
-        ssize_t m = write(fd, text, n);
-
-        if (m < 0 && errno == EINTR)
-            continue;
-        if (m <= 0)
-            return m < 0 ? -errno : -EIO;
-        text += m;
-        n -= (size_t)m;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 /* Whole, by rename. */
 static int write_file(const char *path, mode_t mode, const char *one, const char *two)
 {
@@ -70,9 +54,11 @@ static int write_file(const char *path, mode_t mode, const char *one, const char
     fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return -errno;
-    r = write_text(fd, one);
+    r = file_write_all(fd, slice_str(one));
     if (r == 0 && two)
-        r = write_text(fd, two);
+        r = file_write_all(fd, slice_str(two));
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
     close(fd);
     if (r == 0 && rename(fresh, path) < 0)
         r = -errno;

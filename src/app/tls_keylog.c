@@ -4,6 +4,7 @@
  */
 #include "app/tls_keylog.h"
 
+#include "app/file_write.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -88,27 +89,12 @@ void tls_keylog_put(void *owner, const char *line)
         atomic_store(&k->posted, false);
 }
 
-static void write_all(int fd, const char *p, size_t n)
-{
-    while (n) {
-        ssize_t m = write(fd, p, n);
-
-        if (m < 0 && errno == EINTR)
-            continue;
-        if (m <= 0) {
-            log_limited(LOG_WARN, 1, "SSLKEYLOGFILE: %s", m < 0 ? err_text(-errno) : "nothing was written");
-            return;
-        }
-        p += m;
-        n -= (size_t)m;
-    }
-}
-
 void tls_keylog_write(struct tls_keylog *k)
 {
     char *p = k->writing;
     uint64_t lost;
     size_t n;
+    int r;
 
     pthread_mutex_lock(&k->lock);
     k->writing = k->p;
@@ -118,7 +104,9 @@ void tls_keylog_write(struct tls_keylog *k)
     k->n = 0;
     k->lost = 0;
     pthread_mutex_unlock(&k->lock);
-    write_all(k->fd, k->writing, n);
+    r = file_write_all(k->fd, slice_of(k->writing, n));
+    if (r < 0)
+        log_limited(LOG_WARN, 1, "SSLKEYLOGFILE: %s", err_text(r));
     secret_wipe(slice_of(k->writing, n));
     if (lost)
         log_warn("SSLKEYLOGFILE: %llu lines were lost", (unsigned long long)lost);

@@ -62,7 +62,7 @@ static int tickets_of(struct tls_house *h, const struct conf_tls *c, struct tls_
     return k || c->tickets == CONF_TICKETS_OFF ? 0 : ERR_NOMEM;
 }
 
-void tls_house_rotate(struct tls_house *h)
+static void rotate(struct tls_house *h)
 {
     struct ticket_keys *k = find_tickets(h, "");
 
@@ -70,8 +70,16 @@ void tls_house_rotate(struct tls_house *h)
         log_warn("the keys of session tickets could not be changed: the old ones seal on");
 }
 
-/* Only when the edition goes into service: what a file held before opens on as far as it is in the new one. */
-static void take_ticket_files(struct tls_house *h, const struct edition *e)
+bool tls_house_renew(struct tls_house *h, uint64_t now_ms)
+{
+    if (now_ms < h->renew_at_ms)
+        return false;
+    h->renew_at_ms = now_ms + TLS_ROTATE_MS;
+    rotate(h);
+    return tls_auto_is_old(&h->self);
+}
+
+void tls_sets_commit(struct tls_house *h, const struct edition *e)
 {
     for (unsigned i = 0; i < e->n_tls; i++) {
         const struct conf_tls *c = e->tls_conf[i];
@@ -178,7 +186,7 @@ static int fill_server(struct tls_house *h, struct column *c, const struct tls_s
         .clients = conf->clients,
         .client_ca = conf->client_ca,
         .min = conf->min,
-        .alpn = TLS_ALPN_H1 | TLS_ALPN_H2,
+        .alpn = conf->alpn,
         .keylog = h->keylog ? tls_keylog_put : NULL,
         .keylog_owner = h->keylog,
     };
@@ -264,7 +272,6 @@ int tls_sets_make(struct tls_house *h, struct edition *e, const struct edition *
             log_warn("this system has no store of trusted certificates: no https:// origin or proxy can be verified but by `trust`");
             break;
         }
-    take_ticket_files(h, e);
     put_into_snapshot(t, &e->snap);
     e->tls = t;
     return 0;

@@ -65,6 +65,15 @@ void view_process(struct view_process *ret_process)
     };
 }
 
+uint64_t view_log_dropped(const struct server_view *v)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < v->n_workers; i++)
+        n += stats_get(v->workers[i].stats, COUNTER_LOG_DROPPED);
+    return n;
+}
+
 const char *view_phase_name(enum server_phase p)
 {
     static const char *const names[] = {"starting", "ready", "draining"};

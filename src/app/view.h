@@ -72,6 +72,9 @@ struct server_view {
 /* From /proc and the limits of this process. */
 void view_process(struct view_process *ret_process);
 
+/* Access records that no worker had room for. */
+uint64_t view_log_dropped(const struct server_view *v);
+
 const char *view_phase_name(enum server_phase p);
 const char *view_reload_name(enum reload_result r);
 const char *view_role_name(enum listen_role r);

@@ -263,16 +263,7 @@ enum match_answer why_ask_route(const struct why *w, unsigned i, enum match_word
 
 const struct origin_entry *why_origin(const struct why *w, const struct hop *h)
 {
-    const struct snapshot *s = &w->edition->snap;
-    struct match_facts f = {.minute = MATCH_NO_MINUTE, .port = h->port, .scheme = MATCH_HTTPS};
-    unsigned tls;
-
-    match_facts_host(&f, h->host);
-    tls = origins_find(s->origins, s->n_origins, &f);
-    for (unsigned i = 0; i < s->n_origins && tls; i++)
-        if (s->origins[i].tls == tls)
-            return &s->origins[i];
-    return NULL;
+    return origins_of_hop(w->edition->snap.origins, w->edition->snap.n_origins, h);
 }
 
 /* True: an entry refuses it. What is known of the address may not be enough: way_needs. */
@@ -445,7 +436,7 @@ static struct addr client_of(const struct question *q, const struct snapshot_lis
     return a;
 }
 
-/* What local_answer (proxy/local.c) does not forward. */
+/* What local_pages_answer (proxy/local_pages.c) does not forward. */
 static bool is_local(const struct why *w)
 {
     return slice_eq(w->facts.host, SLICE("ginnel.internal")) || slice_eq(w->facts.method, SLICE("TRACE"));

@@ -181,3 +181,24 @@ struct slice arena_printf(struct arena *a, const char *fmt, ...)
     }
     return slice_of(p, n);
 }
+
+struct arena *arena_new(struct objcache *cache, size_t limit)
+{
+    struct arena first, *a;
+
+    arena_init(&first, cache, limit);
+    a = arena_alloc(&first, sizeof(*a));
+    if (a)
+        *a = first;
+    return a;
+}
+
+void arena_delete(struct arena *a)
+{
+    struct arena last;
+
+    if (!a)
+        return;
+    last = *a;
+    arena_done(&last);
+}

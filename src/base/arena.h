@@ -21,6 +21,10 @@ struct arena {
 void arena_init(struct arena *a, struct objcache *cache, size_t limit);
 void arena_done(struct arena *a); /* frees everything; the arena is as after init */
 
+/* One that lies in its own first block. NULL: refused. arena_delete frees it with all the rest; NULL is fine. */
+struct arena *arena_new(struct objcache *cache, size_t limit) MUST_USE;
+void arena_delete(struct arena *a);
+
 /* 16-byte aligned, not zeroed. NULL: limit reached or memory refused. n = 0 gives a valid pointer. */
 void *arena_alloc(struct arena *a, size_t n) MUST_USE;
 void *arena_zalloc(struct arena *a, size_t n) MUST_USE;

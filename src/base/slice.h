@@ -51,7 +51,8 @@ static inline bool slice_eq_nocase(struct slice a, struct slice b)
 
 static inline struct slice slice_skip(struct slice s, size_t n)
 {
-    return (struct slice){s.p + n, s.n - n};
+    /* An empty slice may have no pointer at all, to which C adds nothing, not even 0. */
+    return (struct slice){n ? s.p + n : s.p, s.n - n};
 }
 
 /* OWS is SP and HTAB (RFC 9110 5.6.3), nothing else. */
@@ -70,6 +71,18 @@ static inline size_t slice_find(struct slice s, char c)
     const char *q = s.n ? memchr(s.p, c, s.n) : NULL;
 
     return q ? (size_t)(q - s.p) : s.n;
+}
+
+/* The next line of *text, without its end (LF or CRLF); false: nothing is left. *text moves on. */
+static inline bool slice_next_line(struct slice *text, struct slice *ret_line)
+{
+    size_t n = slice_find(*text, '\n');
+
+    if (text->n == 0)
+        return false;
+    *ret_line = slice_of(text->p, n && text->p[n - 1] == '\r' ? n - 1 : n);
+    *text = slice_skip(*text, n < text->n ? n + 1 : n);
+    return true;
 }
 
 /* The next element of a comma list (RFC 9110 5.6.1), trimmed, quotes respected, empty elements skipped; false at the

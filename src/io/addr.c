@@ -151,6 +151,11 @@ bool addr_is_loopback(const struct addr *a)
     return is_mapped(bytes) ? bytes[12] == 127 : memcmp(bytes, loopback6, 16) == 0;
 }
 
+bool addr_is_ip(const struct addr *a)
+{
+    return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
+}
+
 bool addr_is_any(const struct addr *a)
 {
     static const uint8_t any[16];

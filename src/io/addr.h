@@ -34,6 +34,7 @@ bool addr_eq(const struct addr *a, const struct addr *b);      /* address and po
 bool addr_same_host(const struct addr *a, const struct addr *b); /* address only */
 bool addr_is_loopback(const struct addr *a);
 bool addr_is_any(const struct addr *a);
+bool addr_is_ip(const struct addr *a); /* IPv4 or IPv6; false: it is a Unix socket's, or none */
 /* "1.2.3.4:80" / "[::1]:80"; without port: "1.2.3.4" / "::1". NUL-terminated; returns the length. */
 size_t addr_text(const struct addr *a, char out[ADDR_TEXT_MAX]);
 size_t addr_host_text(const struct addr *a, char out[ADDR_TEXT_MAX]);

@@ -115,8 +115,9 @@ static void closing_run(struct task *task, unsigned bits)
 
 void conn_tls_reap_all(struct loop *loop)
 {
-    LIST_EACH(it, &loop->closing)
-    end(LIST_ENTRY(it, struct conn_tls, link), true);
+    /* The end of one may be that of another which lies under it, and waits then in turn. */
+    while (!list_empty(&loop->closing))
+        end(LIST_ENTRY(loop->closing.next, struct conn_tls, link), true);
 }
 
 /* A close_notify that lies unread below would make the kernel send RST, as any byte does. */

@@ -252,6 +252,11 @@ const char *tls_system_store(void)
     return NULL;
 }
 
+unsigned tls_ctx_alpn(const struct tls_ctx *c)
+{
+    return c->client.alpn;
+}
+
 uint64_t tls_ctx_identity(const struct tls_ctx *c)
 {
     return c->identity;
@@ -325,8 +330,10 @@ uint64_t tls_client_identity(const struct tls_client_conf *conf)
     hash_wide_init(&h);
     add_number(&h, 2);
     add_slice(&h, conf->trust);
-    if (!conf->trust.n && conf->verify)
+    add_number(&h, conf->system);
+    if ((!conf->trust.n || conf->system) && conf->verify)
         add_system_store(&h);
+    add_number(&h, conf->alpn);
     add_number(&h, conf->verify);
     add_pair(&h, &conf->pair);
     add_number(&h, conf->min == TLS_1_3);

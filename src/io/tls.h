@@ -67,9 +67,11 @@ void tls_tickets_unref(struct tls_tickets *t);
 
 struct tls_client_conf {
     struct slice trust;   /* PEM; empty: the system's store; where there is none (tls_system_is_there) nobody is trusted */
+    bool system;          /* the system's store as well as `trust` */
     bool verify;          /* false: `verify: no`, anything goes */
     struct tls_pair pair; /* the client's own; cert empty: none */
     enum tls_version min; /* 0: 1.2 */
+    unsigned alpn;        /* what whoever uses the context may offer (tls_ctx_alpn); 0: anything */
     void (*keylog)(void *owner, const char *line);
     void *keylog_owner;
 };
@@ -84,6 +86,7 @@ struct tls_ctx *tls_ctx_ref(struct tls_ctx *c);
 void tls_ctx_unref(struct tls_ctx *c);
 /* Equal for contexts made of the same content (keylog and tickets aside): a reload keeps the context then; part of the pool's key. */
 uint64_t tls_ctx_identity(const struct tls_ctx *c);
+unsigned tls_ctx_alpn(const struct tls_ctx *c); /* client role: TLS_ALPN_* that may be offered */
 uint64_t tls_server_identity(const struct tls_server_conf *conf);
 uint64_t tls_client_identity(const struct tls_client_conf *conf);
 

@@ -191,8 +191,12 @@ static int set_trust(struct tls_ctx *c, const struct tls_client_conf *conf, stru
         return 0;
     }
     SSL_CTX_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
-    if (!conf->trust.n)
-        return trust_system(c, ret_error);
+    if (!conf->trust.n || conf->system) {
+        int r = trust_system(c, ret_error);
+
+        if (r < 0 || !conf->trust.n)
+            return r;
+    }
     /* Who is named is trusted, be it an authority or the server itself. */
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(c->ssl), X509_V_FLAG_PARTIAL_CHAIN);
     return tls_trust_load(SSL_CTX_get_cert_store(c->ssl), NULL, c->lib->ctx, conf->trust, TLS_WHAT_TRUST, ret_error);
@@ -221,6 +225,7 @@ int tls_client_ctx_new(struct tls_lib *lib, const struct tls_client_conf *conf, 
         return r;
     c->identity = tls_client_identity(conf);
     c->client.verify = conf->verify;
+    c->client.alpn = conf->alpn ? conf->alpn : TLS_ALPN_H1 | TLS_ALPN_H2;
     SSL_CTX_set_session_cache_mode(c->ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(c->ssl, conn_tls_session);
     r = set_trust(c, conf, ret_error);

@@ -42,6 +42,7 @@ struct tls_server {
 enum { TLS_BUCKETS = 256 };
 struct tls_client {
     bool verify;
+    unsigned alpn;
     struct list sessions; /* the newest first */
     struct list buckets[TLS_BUCKETS];
     unsigned n_sessions;

@@ -20,6 +20,7 @@ const struct h2_conf h2_conf_default = {
     .control_burst = 5000,
     .settings_ms = 10000,
     .stall_ms = 60000,
+    .reach_ms = 10000,
 };
 
 struct mux_h2 *h2_of_mux(struct mux *m)
@@ -51,7 +52,14 @@ void h2_wake_owner(struct mux_h2 *m)
 void h2_break_all(struct mux_h2 *m)
 {
     LIST_EACH(it, &m->streams)
-    h2_break(LIST_ENTRY(it, struct stream_h2, grave.link), m->why);
+    {
+        struct stream_h2 *s = LIST_ENTRY(it, struct stream_h2, grave.link);
+
+        /* Not a byte of it was said (C66). */
+        if (s->id < 0 && !s->broken)
+            s->stream.unprocessed = true;
+        h2_break(s, m->why);
+    }
 }
 
 void h2_dead(struct mux_h2 *m, struct stream_fault why)
@@ -179,6 +187,8 @@ static void read_some(struct mux_h2 *m)
         return;
     }
     feed(m, m->loop->scratch, n);
+    if (!m->server)
+        h2_heard(m, n);
     h2_flush_soon(m);
     if (m->state == H2_OPEN && (m->wire.in.len || (m->wire.conn->ready & CONN_RX) || m->wire.conn->error)) {
         m->io.bulk = n == LOOP_SCRATCH;
@@ -218,6 +228,13 @@ static uint64_t end_due(const struct mux_h2 *m)
     return m->state == H2_ENDING || (m->state == H2_OVER && m->calm) ? m->end_ms : 0;
 }
 
+static uint64_t silence_due(const struct mux_h2 *m)
+{
+    if (m->state != H2_OPEN || !m->asked_ms)
+        return 0;
+    return m->ping_ms ? m->ping_ms + m->conf.reach_ms : m->asked_ms + (m->pinged ? H2_SILENT_AGAIN_MS : H2_SILENT_MS);
+}
+
 void h2_arm(struct mux_h2 *m)
 {
     uint64_t due = UINT64_MAX;
@@ -227,6 +244,7 @@ void h2_arm(struct mux_h2 *m)
     due = earlier(due, block_due(m));
     due = earlier(due, drain_due(m));
     due = earlier(due, end_due(m));
+    due = earlier(due, silence_due(m));
     if (due == UINT64_MAX)
         timer_stop(&m->timer);
     else if (!timer_armed(&m->timer) || m->timer.node.due > due)
@@ -248,6 +266,8 @@ static void look_at_clock(struct mux_h2 *m)
         h2_end(m, NGHTTP2_ENHANCE_YOUR_CALM, "a head that does not end");
     else if (past(m, drain_due(m)))
         h2_drain_on(m);
+    else if (past(m, silence_due(m)))
+        h2_silence(m);
     if (m->state != H2_DEAD)
         h2_arm(m);
 }
@@ -294,7 +314,7 @@ struct mux_h2 *h2_new(struct conn *conn, const struct h2_conf *conf, bool server
     m->loop = conn->loop;
     m->conf = *conf;
     m->server = server;
-    m->since_ms = m->moved_ms = m->loop->now_ms;
+    m->since_ms = m->moved_ms = m->heard_ms = m->loop->now_ms;
     list_init(&m->streams);
     list_init(&m->fresh);
     list_init(&m->waiters);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* mux_h2_client: HTTP/2 towards an origin or a parent: many exchanges' requests on one connection, which is the pool's.
+/* mux_h2_client: HTTP/2 towards an origin or a parent: many exchanges' requests on one connection, which is the pool's. Whether
+ * it still leads anywhere is asked while somebody waits.
  */
 #include "mux/mux_h2_priv.h"
 
@@ -16,7 +17,10 @@ static bool client_reusable(struct mux *mux)
     struct mux_h2 *m = h2_of_mux(mux);
     const struct conn *c = m->wire.conn;
 
-    return m->state == H2_OPEN && !m->goaway && !m->silent && !m->tx_lost && !c->error && !c->eof && nghttp2_session_check_request_allowed(m->session);
+    /* A PING that is not answered at once: nobody else is to find out what of that comes. */
+    if (m->silent || (m->ping_ms && m->loop->now_ms - m->ping_ms >= H2_LATE_MS))
+        return false;
+    return m->state == H2_OPEN && !m->goaway && !m->tx_lost && !m->refused && !c->error && !c->eof && nghttp2_session_check_request_allowed(m->session);
 }
 
 static unsigned client_room(struct mux *mux)
@@ -33,14 +37,23 @@ static unsigned client_room(struct mux *mux)
     return most > m->n_streams ? most - m->n_streams : 0;
 }
 
-/* For the pool: whether streams are out, and whether the connection is there. */
+/* For the pool: whether streams are out, or the last bytes of one that is over, and whether the connection is there. */
 static enum mux_state client_serve(struct mux *mux)
 {
     const struct mux_h2 *m = h2_of_mux(mux);
 
     if (m->n_streams)
         return MUX_BUSY;
-    return m->state == H2_OVER || m->state == H2_DEAD ? MUX_CLOSED : MUX_IDLE;
+    switch (m->state) {
+    case H2_OPEN:
+        return m->wire.out.len || nghttp2_session_want_write(m->session) ? MUX_BUSY : MUX_IDLE;
+    case H2_ENDING:
+        return MUX_BUSY;
+    case H2_OVER:
+    case H2_DEAD:
+        break;
+    }
+    return MUX_CLOSED;
 }
 
 static struct stream *client_open(struct mux *mux, struct task *task)
@@ -57,6 +70,92 @@ static struct stream *client_open(struct mux *mux, struct task *task)
     s->known = true;
     m->n_streams++;
     return &s->stream;
+}
+
+/* ---- silence ---- */
+
+/* The network may have forgotten the connection: the kernel takes a quarter of an hour to say so. */
+static void ask_peer(struct mux_h2 *m)
+{
+    if (nghttp2_submit_ping(m->session, NGHTTP2_FLAG_NONE, NULL) == NGHTTP2_ERR_NOMEM) {
+        h2_dead(m, (struct stream_fault){END_NO_MEMORY, "out of memory"});
+        return;
+    }
+    m->ping_ms = m->loop->now_ms;
+    m->pinged = true;
+    h2_flush_soon(m);
+}
+
+static void wait_begins(struct stream_h2 *s)
+{
+    struct mux_h2 *m = s->mux;
+    uint64_t now_ms = m->loop->now_ms;
+
+    s->waits = true;
+    m->n_waits++;
+    if (!m->asked_ms) {
+        m->asked_ms = now_ms;
+        m->unheard = true;
+    }
+    if (!m->ping_ms && now_ms - m->heard_ms >= H2_SILENT_MS)
+        ask_peer(m);
+    if (m->state == H2_OPEN)
+        h2_arm(m);
+}
+
+void h2_answered(struct stream_h2 *s)
+{
+    struct mux_h2 *m = s->mux;
+
+    if (!s->waits)
+        return;
+    s->waits = false;
+    m->n_waits--;
+    /* Who gave up before anything came leaves the question behind, so that it has an answer before the next one asks. */
+    if (m->n_waits || m->unheard || m->ping_ms)
+        return;
+    m->asked_ms = 0;
+    h2_arm(m);
+}
+
+void h2_heard(struct mux_h2 *m, size_t n)
+{
+    bool asked = m->asked_ms != 0, doubted = m->ping_ms != 0;
+
+    m->heard_ms = m->loop->now_ms;
+    m->ping_ms = 0;
+    m->unheard = false;
+    m->asked_ms = m->n_waits ? m->heard_ms : 0;
+    if (n > H2_FRAME_HEAD + sizeof(uint64_t) || !m->asked_ms)
+        m->pinged = false;
+    if (asked && !m->asked_ms && m->state != H2_DEAD)
+        h2_arm(m);
+    if (doubted)
+        h2_wake_owner(m);
+}
+
+static void give_up(struct mux_h2 *m)
+{
+    m->silent = true;
+    m->asked_ms = m->ping_ms = 0;
+    LIST_EACH(it, &m->streams)
+    {
+        struct stream_h2 *s = LIST_ENTRY(it, struct stream_h2, grave.link);
+
+        if (!s->waits)
+            continue;
+        h2_reset_with(s, NGHTTP2_CANCEL);
+        h2_break(s, (struct stream_fault){END_UPSTREAM_TIMEOUT, "nothing comes on the connection, not even the answer to a PING"});
+    }
+    h2_wake_owner(m);
+}
+
+void h2_silence(struct mux_h2 *m)
+{
+    if (m->ping_ms)
+        give_up(m);
+    else
+        ask_peer(m);
 }
 
 /* ---- requests ---- */
@@ -78,14 +177,16 @@ static int submit_request(struct stream_h2 *s, struct loop *scratch, const struc
         return r == ERR_SYNTAX ? r : ERR_NOMEM;
     s->id = r;
     s->submitted = true;
+    wait_begins(s);
     h2_flush_soon(m);
     return 0;
 }
 
 static enum io request_failed(struct stream_h2 *s, int r)
 {
-    s->stream.fault = (struct stream_fault){r == ERR_SYNTAX ? END_INTERNAL : END_NO_MEMORY, r == ERR_SYNTAX ? "a field that may not be written" : "out of memory"};
-    return IO_ERR;
+    /* Nobody is to wait for an answer to what was not sent. */
+    h2_break(s, (struct stream_fault){r == ERR_SYNTAX ? END_INTERNAL : END_NO_MEMORY, r == ERR_SYNTAX ? "a field that may not be written" : "out of memory"});
+    return h2_broken_io(s);
 }
 
 static const struct stream_fault no_upgrades = {END_UPSTREAM_NONSENSE, "the upstream does not take WebSockets over HTTP/2"};
@@ -186,21 +287,12 @@ static enum io client_recv_head(struct stream *st, struct arena *a, struct head 
     return IO_OK;
 }
 
-/* Nobody who comes later should wait as long for a connection that the network has forgotten: the kernel takes a quarter of an hour to say so. */
-static void note_silence(struct stream_h2 *s)
-{
-    struct mux_h2 *m = s->mux;
-
-    if (s->submitted && !s->fin_in && m->state == H2_OPEN && m->wire.conn->rx_bytes == s->opened_rx && m->loop->now_ms - s->opened_ms >= H2_SILENT_MS)
-        m->silent = true;
-}
-
 /* A tunnel's FIN and RST are the client's; of a message, it is lost interest. */
 static void client_reset(struct stream *st)
 {
     struct stream_h2 *s = h2_of(st);
 
-    note_silence(s);
+    h2_answered(s);
     h2_reset_with(s, st->tunnel ? NGHTTP2_CONNECT_ERROR : NGHTTP2_CANCEL);
     s->broken = true;
 }

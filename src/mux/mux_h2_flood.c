@@ -66,8 +66,8 @@ void h2_flood_frame(struct mux_h2 *m, const nghttp2_frame_hd *hd)
             h2_flood_control(m);
         return;
     case NGHTTP2_PING:
-        /* We ask once, when a drain begins. */
-        if (!(hd->flags & NGHTTP2_FLAG_ACK) || !m->drain)
+        /* We ask when a drain begins, when there is silence, and seldom for the round trip. */
+        if (!(hd->flags & NGHTTP2_FLAG_ACK) || (!m->drain && !m->ping_ms && !m->trip_us))
             h2_flood_control(m);
         return;
     case NGHTTP2_HEADERS:

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* mux_h2_head: header blocks become neutral heads, and back. What is refused here is refused as h1_parse would: a byte that passes may be written out as HTTP/1
+/* mux_h2_head: header blocks become neutral heads. What is refused here is refused as h1_parse would: a byte that passes may be written out as HTTP/1
  * (FAILURES 21). nghttp2 has checked most of it before; this room does not rely on that.
  * Called by the roles of HTTP/2. No I/O.
  */
 #include "mux/mux_h2_priv.h"
 
-#include "base/mem.h"
 #include "base/num.h"
 #include "proto/chars.h"
 #include "proto/h1_frame.h"
 #include "proto/url.h"
-
-enum { BLOCK_FIRST = 1024, LIST_EXTRA = 32 /* RFC 9113 6.5.2 */ };
 
 static const struct h2_verdict fine = {.fault = {END_NONE, NULL}};
 
@@ -28,87 +25,6 @@ static struct h2_verdict refused(enum end_reason reason, const char *text)
 static struct h2_verdict no_memory(void)
 {
     return refused(END_NO_MEMORY, "out of memory");
-}
-
-/* ---- blocks ---- */
-
-static int block_room(struct h2_block **bp, size_t n)
-{
-    struct h2_block *b = *bp;
-    size_t need = (b ? b->n : 0) + n, cap = b ? b->cap : 0;
-
-    if (need <= cap)
-        return 0;
-    cap = max_size(max_size(2 * cap, need), BLOCK_FIRST);
-    b = mem_grow(b, sizeof(*b) + cap);
-    if (!b)
-        return ERR_NOMEM;
-    if (!*bp)
-        *b = (struct h2_block){0};
-    b->cap = (uint32_t)cap;
-    *bp = b;
-    return 0;
-}
-
-int h2_block_add(struct h2_block **bp, const struct h1_limits *limits, struct slice name, struct slice value)
-{
-    uint32_t len[2] = {(uint32_t)name.n, (uint32_t)value.n};
-    struct h2_block *b;
-    char *p;
-
-    if (block_room(bp, sizeof(len)) < 0)
-        return ERR_NOMEM;
-    b = *bp;
-    b->list += (uint32_t)(name.n + value.n) + LIST_EXTRA;
-    b->fields += !name.n || name.p[0] != ':';
-    if (b->over || b->list > limits->head || b->fields > limits->fields) {
-        b->over = true;
-        return 0;
-    }
-    if (block_room(bp, sizeof(len) + name.n + value.n) < 0)
-        return ERR_NOMEM;
-    b = *bp;
-    p = b->bytes + b->n;
-    memcpy(p, len, sizeof(len));
-    memcpy(p + sizeof(len), name.p, name.n);
-    if (value.n)
-        memcpy(p + sizeof(len) + name.n, value.p, value.n);
-    b->n += (uint32_t)(sizeof(len) + name.n + value.n);
-    return 0;
-}
-
-void h2_blocks_free(struct h2_block *b)
-{
-    while (b) {
-        struct h2_block *next = b->next;
-
-        mem_free(b);
-        b = next;
-    }
-}
-
-static bool next_field(const struct h2_block *b, const char *bytes, size_t *at, struct slice *ret_name, struct slice *ret_value)
-{
-    uint32_t len[2];
-
-    if (*at == b->n)
-        return false;
-    memcpy(len, bytes + *at, sizeof(len));
-    *ret_name = slice_of(bytes + *at + sizeof(len), len[0]);
-    *ret_value = slice_of(ret_name->p + len[0], len[1]);
-    *at += sizeof(len) + len[0] + len[1];
-    return true;
-}
-
-bool h2_block_interim(const struct h2_block *b)
-{
-    struct slice name, value;
-    size_t at = 0;
-
-    while (next_field(b, b->bytes, &at, &name, &value))
-        if (slice_eq(name, SLICE(":status")))
-            return value.n == 3 && value.p[0] == '1';
-    return false;
 }
 
 /* ---- fields ---- */
@@ -188,7 +104,7 @@ static struct h2_verdict read_fields(const struct h2_block *b, struct reading *r
 
     if (!bytes.p)
         return no_memory();
-    while (next_field(b, bytes.p, &at, &name, &value)) {
+    while (h2_block_next(b, bytes.p, &at, &name, &value)) {
         struct h2_verdict v = name.n && name.p[0] == ':' ? take_pseudo(r, name, value) : take_field(r, name, value);
 
         if (v.fault.detail)
@@ -493,152 +409,4 @@ struct h2_verdict h2_head_trailers(const struct h2_block *b, struct arena *a, co
     if (!v.fault.detail)
         *ret_trailers = h->n ? h : NULL;
     return v;
-}
-
-/* ---- out ---- */
-
-int h2_out_init(struct h2_out *o, struct loop *loop, uint32_t fields)
-{
-    size_t n = fields + H2_PSEUDO_MAX;
-
-    o->n = o->text_n = 0;
-    o->err = 0;
-    o->cap = n;
-    o->heap = !loop || n * sizeof(*o->v) > LOOP_SCRATCH;
-    o->v = o->heap ? mem_array(n, sizeof(*o->v)) : (nghttp2_nv *)(void *)loop->scratch;
-    return o->v ? 0 : ERR_NOMEM;
-}
-
-void h2_out_done(struct h2_out *o)
-{
-    if (o->heap)
-        mem_free(o->v);
-}
-
-static void put(struct h2_out *o, struct slice name, struct slice value, uint8_t flags)
-{
-    if (o->n == o->cap || !chars_is_value(value)) {
-        o->err = o->err ? o->err : ERR_SYNTAX;
-        return;
-    }
-    o->v[o->n++] = (nghttp2_nv){
-        .name = (uint8_t *)(uintptr_t)name.p,
-        .value = (uint8_t *)(uintptr_t)(value.n ? value.p : ""),
-        .namelen = name.n,
-        .valuelen = value.n,
-        .flags = flags,
-    };
-}
-
-static struct slice text_of(struct h2_out *o, struct slice s)
-{
-    char *p = o->text + o->text_n;
-
-    if (s.n > sizeof(o->text) - o->text_n) {
-        o->err = ERR_SYNTAX;
-        return SLICE_NONE;
-    }
-    memcpy(p, s.p, s.n);
-    o->text_n += s.n;
-    return slice_of(p, s.n);
-}
-
-static struct slice number_of(struct h2_out *o, uint64_t v)
-{
-    char digits[20];
-
-    return text_of(o, slice_of(digits, num_put_dec(digits, v)));
-}
-
-static void put_field(struct h2_out *o, const struct field *f)
-{
-    if (!chars_is_token(f->name)) {
-        o->err = ERR_SYNTAX;
-        return;
-    }
-    put(o, f->name, f->value, f->id == HDR_PROXY_AUTHORIZATION ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE);
-}
-
-/* Host or address, and the port unless it is the usual one; a CONNECT always has one. */
-static struct slice authority_of(struct h2_out *o, const struct head *h)
-{
-    const struct authority *a = &h->auth;
-    uint16_t usual = url_default_port(h->scheme == SCHEME_NONE ? SCHEME_HTTP : h->scheme), port = a->port;
-    size_t at = o->text_n;
-
-    if (h->method == METHOD_CONNECT)
-        port = port ? port : 443;
-    else if (port == usual)
-        port = 0;
-    text_of(o, a->kind == HOST_IPV6 ? SLICE("[") : SLICE(""));
-    text_of(o, a->host);
-    text_of(o, a->kind == HOST_IPV6 ? SLICE("]") : SLICE(""));
-    if (port) {
-        text_of(o, SLICE(":"));
-        number_of(o, port);
-    }
-    return slice_of(o->text + at, o->text_n - at);
-}
-
-/* Not in h2, or said in pseudo-fields (RFC 9113 8.2.2, 8.3.1; C57). */
-static bool leaves(const struct head *h, const struct field *f)
-{
-    if (hdr_flags(f->id) & HDR_HOP)
-        return false;
-    if (f->id == HDR_SEC_WEBSOCKET_KEY || f->id == HDR_SEC_WEBSOCKET_ACCEPT)
-        return !h->protocol.n;
-    return f->id != HDR_HOST || h->response;
-}
-
-static void put_fields(struct h2_out *o, const struct head *h, bool keep_length)
-{
-    bool due = h->body == BODY_SIZED && !h->protocol.n;
-
-    for (uint32_t i = 0; i < h->fields.n; i++) {
-        const struct field *f = &h->fields.v[i];
-
-        if (!leaves(h, f))
-            continue;
-        if (f->id != HDR_CONTENT_LENGTH || keep_length) {
-            put_field(o, f);
-        } else if (due) {
-            put(o, SLICE("content-length"), number_of(o, h->length), NGHTTP2_NV_FLAG_NONE);
-            due = false;
-        }
-    }
-    if (due && !keep_length)
-        put(o, SLICE("content-length"), number_of(o, h->length), NGHTTP2_NV_FLAG_NONE);
-}
-
-int h2_out_request(struct h2_out *o, const struct head *h)
-{
-    bool extended = h->protocol.n > 0;
-
-    put(o, SLICE(":method"), extended ? SLICE("CONNECT") : h->method_name, NGHTTP2_NV_FLAG_NONE);
-    if (extended)
-        put(o, SLICE(":protocol"), h->protocol, NGHTTP2_NV_FLAG_NONE);
-    if (h->method != METHOD_CONNECT) {
-        put(o, SLICE(":scheme"), h->scheme == SCHEME_HTTPS ? SLICE("https") : SLICE("http"), NGHTTP2_NV_FLAG_NONE);
-        put(o, SLICE(":path"), h->path, NGHTTP2_NV_FLAG_NONE);
-    }
-    put(o, SLICE(":authority"), authority_of(o, h), NGHTTP2_NV_FLAG_NONE);
-    put_fields(o, h, false);
-    if (h->te_trailers)
-        put(o, SLICE("te"), SLICE("trailers"), NGHTTP2_NV_FLAG_NONE);
-    return o->err;
-}
-
-int h2_out_response(struct h2_out *o, const struct head *h, int status, bool content)
-{
-    put(o, SLICE(":status"), number_of(o, (uint64_t)(unsigned)status), NGHTTP2_NV_FLAG_NONE);
-    put_fields(o, h, !content);
-    return o->err;
-}
-
-int h2_out_trailers(struct h2_out *o, const struct hdrs *trailers)
-{
-    for (uint32_t i = 0; i < trailers->n; i++)
-        if (!(hdr_flags(trailers->v[i].id) & (HDR_HOP | HDR_NO_TRAILER)))
-            put_field(o, &trailers->v[i]);
-    return o->err;
 }

@@ -13,7 +13,9 @@
  * UNSENT: so much more lies in the socket. TURN: what a stream may send while others wait. DIRECT: shorter frames wait for the end of the turn. EVENTS: frames of ours that wait for a peer that does not read. */
 enum { H2_FRAME_HEAD = 9, H2_ROOM = 16384 - H2_FRAME_HEAD, H2_HIGH = 256 * 1024, H2_TURN = 65536, H2_DIRECT = 8192, H2_FLUSH_AT = 65536, H2_UNSENT = 128 * 1024, H2_QUEUED_MAX = 8192 };
 /* A drain's GOAWAY gets so long to be answered by a PING; what ends a connection, to be written. HEADS: of one stream, received and not yet taken (interim answers). */
-enum { H2_DRAIN_MS = 1000, H2_END_MS = 2000, H2_CALM_MS = 1000, H2_CALM_BYTES = 1 << 20, H2_HEADS_MAX = 32, H2_RTT_MS = 250, H2_RTT_UNKNOWN_US = 20000, H2_RTT_LEAST_US = 1000, H2_TURN_MS = 20, H2_SILENT_MS = 5000 };
+enum { H2_DRAIN_MS = 1000, H2_END_MS = 2000, H2_CALM_MS = 1000, H2_CALM_BYTES = 1 << 20, H2_HEADS_MAX = 32, H2_RTT_MS = 250, H2_RTT_UNKNOWN_US = 20000, H2_RTT_LEAST_US = 1000, H2_PING_MS = 2000, H2_PONG_MOST_US = 1000000, H2_TURN_MS = 20 };
+/* Nothing has come for so long while somebody waits: a PING; another one, where only its answer has come since. Its answer is late after so long. */
+enum { H2_SILENT_MS = 5000, H2_SILENT_AGAIN_MS = 60000, H2_LATE_MS = 1000 };
 
 /* OPEN · ENDING a last GOAWAY is leaving · OVER it has left · DEAD the conn is of no more use */
 enum h2_state { H2_OPEN = 0, H2_ENDING, H2_OVER, H2_DEAD };
@@ -56,25 +58,25 @@ struct stream_h2 {
     const struct hdrs *tx_trailers;      /* the sender's; live until release */
     struct h2_upgrade *upgrade;
     uint64_t tx_left;  /* sized content: bytes still to be sent */
-    uint64_t since_us; /* when the present window's worth began to be drained */
+    uint64_t since_us; /* when the present window's worth began to be drained; 0: nothing was yet */
     uint32_t window, drained; /* bytes granted; taken since */
-    uint64_t opened_ms, opened_rx; /* when, and how much had been received on the connection */
     uint32_t turn, turn_left; /* of the mux's turns: which, and what of it is left */
     int32_t id; /* -1: none yet (client role) */
     enum method method;
-    bool known;      /* it was announced, or opened: somebody will release it */
-    bool tx_sized;   /* tx_left counts */
-    bool head_in;    /* a final head was received: another is trailers */
-    bool connected;  /* CONNECT whose 2xx has gone: DATA only (C61) */
-    bool fin_in;     /* END_STREAM received */
-    bool fin_out;    /* END_STREAM is due */
-    bool fin_sent;   /* it is framed */
-    bool submitted;  /* the (final) head was handed to nghttp2 */
-    bool closed;     /* nghttp2 has forgotten it */
-    bool broken;     /* reset, by whomever; fault says more */
-    bool wants_room; /* its window is waited for, or that its head leaves */
-    bool wants_end;  /* that END_STREAM leaves */
-    bool expects;    /* server: the client waits for 100 */
+    bool known : 1;      /* it was announced, or opened: somebody will release it */
+    bool tx_sized : 1;   /* tx_left counts */
+    bool head_in : 1;    /* a final head was received: another is trailers */
+    bool connected : 1;  /* CONNECT whose 2xx has gone: DATA only (C61) */
+    bool fin_in : 1;     /* END_STREAM received */
+    bool fin_out : 1;    /* END_STREAM is due */
+    bool fin_sent : 1;   /* it is framed */
+    bool waits : 1;      /* client: for the (final) head of its answer */
+    bool submitted : 1;  /* the (final) head was handed to nghttp2 */
+    bool closed : 1;     /* nghttp2 has forgotten it */
+    bool broken : 1;     /* reset, by whomever; fault says more */
+    bool wants_room : 1; /* its window is waited for, or that its head leaves */
+    bool wants_end : 1;  /* that END_STREAM leaves */
+    bool expects : 1;    /* server: the client waits for 100 */
     struct stream_fault broke;
 };
 
@@ -105,7 +107,13 @@ struct mux_h2 {
     bool settings_seen, settings_acked, goaway; /* goaway: received */
     bool calm;                                  /* ENHANCE_YOUR_CALM was its end: not much more is read */
     bool tx_lost; /* client: nothing can be written any more; what was received is still read */
-    bool silent;  /* client: a stream was given up, and nothing had come on the connection all the while: it may lead nowhere */
+    /* client: silence (mux_h2.h) */
+    bool silent;  /* it was given up */
+    bool pinged;  /* nothing has come since the last PING but its answer */
+    bool unheard; /* nothing has come since asked_ms */
+    unsigned n_waits;                     /* streams that wait for an answer */
+    uint64_t heard_ms, asked_ms, ping_ms; /* when something came; since when an answer is missed, and a PING's is; 0: none is */
+    bool waits;   /* bytes that are queued, for the conn to take them */
     bool failed;                                /* nghttp2 or the conn has failed inside a call: see h2_settle */
     int error;
     uint32_t turn, n_turns; /* those of `turn` that are being taken */
@@ -115,7 +123,8 @@ struct mux_h2 {
     uint32_t free_updates; /* WINDOW_UPDATEs that answer frames of ours */
     int32_t last_id, gap_from, gap_to; /* server: of the latest stream; the latest ids that were passed over lie between */
     struct h2_bucket resets, control;
-    uint64_t rtt_us, rtt_ms; /* and when it was asked */
+    uint64_t rtt_us, rtt_ms; /* the kernel's, and when it was asked */
+    uint64_t trip_us, trip_ms, pong_us; /* a PING that asks the peer: is out since, was last sent; the least that an answer took; 0: none */
 };
 
 struct mux_h2 *h2_of_mux(struct mux *m);
@@ -144,6 +153,7 @@ nghttp2_data_provider h2_provider(struct stream_h2 *s);
 void h2_pack(struct mux_h2 *m, bool all);
 void h2_flush_soon(struct mux_h2 *m);
 void h2_flush_run(struct flush *f);
+void h2_look_for_end(struct mux_h2 *m); /* of the connection, when all has been packed */
 void h2_write_some(struct mux_h2 *m); /* what is queued, as far as the conn takes it */
 /* Turns of streams, while some wait for room. */
 bool h2_turn_has(const struct stream_h2 *s);
@@ -183,10 +193,15 @@ void h2_flood_fault(struct mux_h2 *m); /* a stream ended by a fault of the peer'
 /* mux_h2_window.c: n bytes of s were taken. */
 void h2_window_drained(struct stream_h2 *s, size_t n);
 void h2_window_done(struct stream_h2 *s);
+/* A PING was answered. False: it was none of these. */
+bool h2_window_pong(struct mux_h2 *m, const uint8_t *text) MUST_USE;
 
 /* Roles. */
 void h2_server_begin(struct mux_h2 *m, const nghttp2_frame *frame);
 void h2_client_settings(struct mux_h2 *m);
+void h2_heard(struct mux_h2 *m, size_t n); /* n bytes were received, and fed */
+void h2_silence(struct mux_h2 *m);         /* too little was */
+void h2_answered(struct stream_h2 *s);     /* it waits no more: answered, broken, or given up */
 
 /* Stream operations of both roles. */
 enum io h2_recv(struct stream *s, void *p, size_t cap, size_t *ret_n);
@@ -201,7 +216,7 @@ void h2_failed(struct stream *s, int error);
 bool h2_broken(struct stream *s);
 void h2_look(struct stream *s, struct stream_look *ret_look);
 
-/* ---- mux_h2_head.c: blocks and heads ---- */
+/* ---- blocks and heads: mux_h2_block.c, mux_h2_head.c, mux_h2_out.c ---- */
 
 /* What of a head is wrong. `malformed`: RFC 9113 8.1.1, the stream ends with PROTOCOL_ERROR; else it may be answered. fault.detail NULL: nothing. */
 struct h2_verdict {
@@ -214,6 +229,8 @@ struct h2_verdict h2_head_trailers(const struct h2_block *b, struct arena *a, co
 bool h2_block_interim(const struct h2_block *b);
 int h2_block_add(struct h2_block **b, const struct h1_limits *limits, struct slice name, struct slice value) MUST_USE;
 void h2_blocks_free(struct h2_block *b);
+/* The field at *at of bytes, a copy of b's or its own; *at moves on. False: that was all. */
+bool h2_block_next(const struct h2_block *b, const char *bytes, size_t *at, struct slice *ret_name, struct slice *ret_value);
 
 /* A head as nghttp2 takes it; room for fields->n + H2_PSEUDO_MAX. */
 enum { H2_PSEUDO_MAX = 8, H2_TEXT_MAX = 512 };

@@ -132,8 +132,12 @@ static void got_headers(struct mux_h2 *m, struct stream_h2 *s, const nghttp2_fra
         n++;
     if (!b || s->broken || n >= H2_HEADS_MAX) {
         h2_blocks_free(b);
-        if (!s->broken)
+        if (n >= H2_HEADS_MAX) {
+            h2_reset_with(s, NGHTTP2_ENHANCE_YOUR_CALM);
+            h2_break(s, (struct stream_fault){m->server ? END_BAD_REQUEST : END_UPSTREAM_NONSENSE, "too many heads"});
+        } else if (!s->broken) {
             h2_nomem(s);
+        }
         return;
     }
     b->last = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
@@ -144,6 +148,8 @@ static void got_headers(struct mux_h2 *m, struct stream_h2 *s, const nghttp2_fra
         h2_break(s, (struct stream_fault){m->server ? END_CLIENT_RESET : END_UPSTREAM_NONSENSE, "fields inside a tunnel"});
         return;
     }
+    if (!b->interim)
+        h2_answered(s);
     s->head_in = s->head_in || !b->interim;
     if (s->heads)
         s->heads_last->next = b;
@@ -225,7 +231,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         got_settings(m, frame);
         break;
     case NGHTTP2_PING:
-        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && !h2_window_pong(m, frame->ping.opaque_data))
             h2_drain_on(m);
         break;
     case NGHTTP2_GOAWAY:

@@ -18,6 +18,14 @@ void h2_flush_soon(struct mux_h2 *m)
         loop_flush_later(m->loop, &m->flush);
 }
 
+/* What begins to wait now has not waited before, however long nothing was sent. */
+static int queue(struct mux_h2 *m, const void *p, size_t n)
+{
+    if (!m->wire.out.len)
+        m->moved_ms = m->loop->now_ms;
+    return bufq_put(&m->wire.out, p, n);
+}
+
 /* nghttp2 ends the connection when a stream too many comes, which is to be an error of that stream (RFC 9113 5.1.2): it is told a bound that nobody meets, the peer is
  * told ours, and the server role counts. */
 static int put_frames(struct mux_h2 *m, const uint8_t *p, size_t n)
@@ -27,13 +35,13 @@ static int put_frames(struct mux_h2 *m, const uint8_t *p, size_t n)
     if (m->tx_lost)
         return 0;
     if (!m->server || n < H2_FRAME_HEAD || n > sizeof(own) || p[3] != NGHTTP2_SETTINGS || (p[4] & NGHTTP2_FLAG_ACK))
-        return bufq_put(&m->wire.out, p, n);
+        return queue(m, p, n);
     memcpy(own, p, n);
     for (size_t i = H2_FRAME_HEAD; i + SETTING <= n; i += SETTING)
         if (own[i] == 0 && own[i + 1] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
             for (unsigned k = 0; k < 4; k++)
                 own[i + 2 + k] = (uint8_t)(m->conf.streams >> (24 - 8 * k));
-    return bufq_put(&m->wire.out, own, n);
+    return queue(m, own, n);
 }
 
 void h2_pack(struct mux_h2 *m, bool all)
@@ -123,19 +131,24 @@ void h2_write_some(struct mux_h2 *m)
         tx_broke(m);
         return;
     }
-    if (m->wire.conn->tx_bytes != sent || !before)
+    /* A peer's time to read what is queued begins when the first of it has to wait. */
+    if (m->wire.conn->tx_bytes != sent || !before || !m->waits)
         m->moved_ms = m->loop->now_ms;
-    if (m->wire.out.len)
+    m->waits = m->wire.out.len > 0;
+    if (m->waits)
         h2_arm(m);
 }
 
-/* nghttp2 wants nothing more: the last GOAWAY was answered, or is all there is to say. */
-static void look_for_end(struct mux_h2 *m)
+/* nghttp2 wants nothing more: the last GOAWAY was answered, or is all there is to say. What streams have sent before they ended is still leaving: it has the time that
+ * all has that is queued. */
+void h2_look_for_end(struct mux_h2 *m)
 {
     if (m->state == H2_OPEN && !nghttp2_session_want_read(m->session) && !nghttp2_session_want_write(m->session)) {
         m->why = h2_reset_by_peer(m);
+        if (!m->goaway && !m->drain)
+            m->why.detail = "the connection breaks the rules of HTTP/2";
         m->state = H2_ENDING;
-        m->end_ms = m->loop->now_ms + H2_END_MS;
+        m->end_ms = 0;
         h2_break_all(m);
         h2_arm(m);
     }
@@ -157,7 +170,7 @@ void h2_flush_run(struct flush *f)
 
     if (m->state == H2_OVER || m->state == H2_DEAD)
         return;
-    unsent = m->wire.out.len > 0;
+    unsent = m->wire.out.len || nghttp2_session_want_write(m->session);
     h2_pack(m, false);
     if (m->state != H2_DEAD)
         h2_write_some(m);
@@ -167,7 +180,7 @@ void h2_flush_run(struct flush *f)
     if (!m->wire.out.len && nghttp2_session_want_write(m->session))
         h2_flush_soon(m);
     wake_waiters(m);
-    look_for_end(m);
+    h2_look_for_end(m);
     if (unsent && !m->wire.out.len && !m->n_streams)
         h2_wake_owner(m);
 }
@@ -236,7 +249,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
         if (m->state == H2_DEAD)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
         m->moved_ms = m->loop->now_ms;
-    } else if (bufq_put(&m->wire.out, head, H2_FRAME_HEAD) < 0 || (length && bufq_put(&m->wire.out, m->p, length) < 0)) {
+    } else if (queue(m, head, H2_FRAME_HEAD) < 0 || (length && queue(m, m->p, length) < 0)) {
         return h2_fail(m, NGHTTP2_ERR_NOMEM);
     }
     m->p += length;

@@ -31,10 +31,13 @@ static void drain_begin(struct mux_h2 *m)
 {
     if (m->drain != H2_DRAIN_OFF)
         return;
+    if (nghttp2_submit_shutdown_notice(m->session) < 0 || nghttp2_submit_ping(m->session, NGHTTP2_FLAG_NONE, NULL) < 0) {
+        if (m->mux.drain)
+            h2_dead(m, (struct stream_fault){END_NO_MEMORY, "out of memory"});
+        return;
+    }
     m->drain = H2_DRAIN_NOTICE;
     m->drain_ms = m->loop->now_ms + H2_DRAIN_MS;
-    if (nghttp2_submit_shutdown_notice(m->session) < 0 || nghttp2_submit_ping(m->session, NGHTTP2_FLAG_NONE, NULL) < 0)
-        h2_dead(m, (struct stream_fault){END_NO_MEMORY, "out of memory"});
     h2_flush_soon(m);
     h2_arm(m);
 }
@@ -43,7 +46,8 @@ static enum mux_state server_serve(struct mux *mux)
 {
     struct mux_h2 *m = h2_of_mux(mux);
 
-    if (m->mux.drain && m->state == H2_OPEN)
+    /* Once it was refused memory, nghttp2's is given back with the session (mux_h2_session): that is not to grow for ever. */
+    if ((m->mux.drain || m->refused) && m->state == H2_OPEN)
         drain_begin(m);
     if (m->n_streams)
         return MUX_BUSY;

@@ -103,7 +103,7 @@ done:
     return r ? ERR_NOMEM : 0;
 }
 
-/* The connection's window bounds nothing, as it is returned on receipt; it only has to be larger than what is on the way. */
+/* The connection's window bounds nothing, as it is returned on receipt; it only has to be larger than what is on the way. (It is returned by halves.) */
 static int greet(struct mux_h2 *m)
 {
     const nghttp2_settings_entry server[] = {
@@ -118,7 +118,7 @@ static int greet(struct mux_h2 *m)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, m->conf.window},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, m->conf.heads->head},
     };
-    uint32_t all = m->conf.window_max < HUGE / 4 ? 2 * m->conf.window_max : HUGE / 2;
+    uint32_t all = m->conf.window_max < HUGE / 8 ? 4 * m->conf.window_max : HUGE / 2;
     int r;
 
     if (m->server)

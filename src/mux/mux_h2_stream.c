@@ -19,9 +19,6 @@ struct stream_h2 *h2_stream_new(struct mux_h2 *m, int32_t id, const struct strea
     s->mux = m;
     s->id = id;
     s->window = m->conf.window;
-    s->since_us = m->loop->now_us;
-    s->opened_ms = m->loop->now_ms;
-    s->opened_rx = m->wire.conn->rx_bytes;
     bufq_init(&s->rx, &m->loop->blocks);
     list_init(&s->wait);
     list_push(&m->streams, &s->grave.link);
@@ -42,6 +39,7 @@ void h2_stream_gone(struct stream_h2 *s)
 
     if (s->id >= 0 && !s->closed && m->session)
         nghttp2_session_set_stream_user_data(m->session, s->id, NULL);
+    h2_answered(s);
     h2_window_done(s);
     bufq_clear(&s->rx);
     h2_blocks_free(s->heads);
@@ -66,6 +64,7 @@ void h2_break(struct stream_h2 *s, struct stream_fault fault)
     /* What has ended in order both ways stays so, whatever becomes of the connection: its bytes may still be here. */
     if (s->broken || (s->closed && s->fin_in && s->fin_sent))
         return;
+    h2_answered(s);
     s->broken = true;
     s->broke = fault;
     task_wake(s->stream.task, TASK_RX | TASK_TX | TASK_GONE);
@@ -192,6 +191,9 @@ enum io h2_send(struct stream *st, const void *p, size_t n, bool last)
     resume(s);
     h2_pack(m, true);
     m->sending = NULL;
+    /* nghttp2 has ended the connection for what it has just received, and takes nothing more. */
+    if (m->n)
+        h2_look_for_end(m);
     if (s->broken)
         return h2_broken_io(s);
     if (m->n)

@@ -63,8 +63,8 @@ struct stream {
     enum stream_state rx, tx;
     bool tunnel;
     bool begun; /* a byte of the head that is being read has arrived */
-    uint32_t head_bytes; /* of heads written, as they go out (server role, for the log) */
     bool unprocessed; /* client role, after a fault: the peer says that it has done nothing with it (h2: REFUSED_STREAM, above GOAWAY's last id; C66) */
+    uint32_t head_bytes; /* of heads written, as they go out (server role, for the log) */
     struct stream_fault fault; /* set before IO_ERR is returned */
     const struct hdrs *trailers; /* received; valid once rx is END, NULL when there were none */
 };

@@ -217,11 +217,6 @@ static const struct guard_block *find_inside(const struct addr_key *k, bool meta
     return b;
 }
 
-static bool is_ip(const struct addr *a)
-{
-    return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
-}
-
 static const struct guard_block *find_metadata(const struct addr_key *k)
 {
     const struct guard_block *b = find_block(k, true);
@@ -246,14 +241,14 @@ const struct guard_block *guard_find(const struct addr *a)
 {
     struct addr_key k = addr_key(a);
 
-    return is_ip(a) ? find_any(&k) : NULL;
+    return addr_is_ip(a) ? find_any(&k) : NULL;
 }
 
 const struct guard_block *guard_refuses(enum guard_mode mode, const struct addr *a)
 {
     struct addr_key k = addr_key(a);
 
-    if (mode == GUARD_ALLOW || !is_ip(a))
+    if (mode == GUARD_ALLOW || !addr_is_ip(a))
         return NULL;
     return mode == GUARD_METADATA ? find_metadata(&k) : find_any(&k);
 }

@@ -211,11 +211,6 @@ static bool is_local(const struct policy *p, const struct addr *a)
     return false;
 }
 
-static bool is_ip(const struct addr *a)
-{
-    return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
-}
-
 /* Would a connection to this address arrive at one of these listeners? */
 static bool arrives(const struct policy *p, const struct addr *listeners, unsigned n,
                     const struct addr *target)
@@ -224,7 +219,7 @@ static bool arrives(const struct policy *p, const struct addr *listeners, unsign
         const struct addr *l = &listeners[i];
 
         /* What has no address would compare as ::. */
-        if (!is_ip(l) || addr_port(l) != addr_port(target))
+        if (!addr_is_ip(l) || addr_port(l) != addr_port(target))
             continue;
         /* Connecting to 0.0.0.0 or :: reaches loopback on Linux. */
         if (addr_same_host(l, target) || (addr_is_any(l) && is_local(p, target)) ||

@@ -44,3 +44,16 @@ unsigned origins_find(const struct origin_entry *v, unsigned n, const struct mat
             return v[i].tls;
     return 0;
 }
+
+const struct origin_entry *origins_of_hop(const struct origin_entry *v, unsigned n, const struct hop *h)
+{
+    struct match_facts f = {.minute = MATCH_NO_MINUTE, .port = h->port, .scheme = MATCH_HTTPS};
+    unsigned tls;
+
+    match_facts_host(&f, h->host);
+    tls = origins_find(v, n, &f);
+    for (unsigned i = 0; i < n && tls; i++)
+        if (v[i].tls == tls)
+            return &v[i];
+    return NULL;
+}

@@ -30,7 +30,7 @@ struct route {
     const struct matcher *where; /* any of them may hold; none: everything */
     unsigned n_where;
     bool deny;                   /* it goes nowhere: 403 */
-    bool resolve;                /* `resolve: local`: the target is resolved and judged here even where a parent is asked; the checked address goes into the request */
+    bool resolve;                /* `resolve: local`: the target is resolved and judged here even where a parent is asked; the checked address goes into the CONNECT */
     const struct alternative *alternatives; /* tried in order; none: direct */
     unsigned n_alternatives;
     const struct addr_range *bind; /* addresses and ranges, in the order in which they are written; none: the kernel chooses */
@@ -55,5 +55,7 @@ struct origin_entry {
     const char *place;
 };
 unsigned origins_find(const struct origin_entry *v, unsigned n, const struct match_facts *f);
+/* The entry that is about a hop; NULL: none, so the default is. */
+const struct origin_entry *origins_of_hop(const struct origin_entry *v, unsigned n, const struct hop *h);
 
 #endif

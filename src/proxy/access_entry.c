@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* access_entry: records as bytes and back. The worker's half is two copies and no branch on
- * content: the strings go behind the struct in the order of `texts`, and the slices' lengths say
+ * content: the strings go behind the struct in the order of access_texts.h, and the slices' lengths say
  * how long each is. The log's thread reads entries where they lie.
  */
 #include "proxy/access_entry.h"
 
 #include "base/check.h"
+#include "proxy/access_texts.h"
 
 #include <string.h>
 
@@ -21,36 +22,9 @@ struct packed {
     struct access_door door;
 };
 
-/* The strings of a record and how much of each is kept. */
-static const struct {
-    uint16_t at, max;
-} texts[] = {
-    {offsetof(struct access_record, method), ACCESS_METHOD_MAX},
-    {offsetof(struct access_record, host), ACCESS_ENTRY_HOST_MAX},
-    {offsetof(struct access_record, path), ACCESS_PATH_MAX},
-    {offsetof(struct access_record, agent), ACCESS_AGENT_MAX},
-    {offsetof(struct access_record, referer), ACCESS_AGENT_MAX},
-    {offsetof(struct access_record, type), ACCESS_TYPE_MAX},
-    {offsetof(struct access_record, listener), ACCESS_ENTRY_NAME_MAX},
-    {offsetof(struct access_record, rule), ACCESS_ENTRY_RULE_MAX},
-    {offsetof(struct access_record, would), ACCESS_ENTRY_RULE_MAX},
-    {offsetof(struct access_record, user), ACCESS_USER_MAX},
-    {offsetof(struct access_record, groups), ACCESS_USER_MAX},
-    {offsetof(struct access_record, labels), ACCESS_USER_MAX},
-    {offsetof(struct access_record, granted), ACCESS_USER_MAX},
-    {offsetof(struct access_record, sni), ACCESS_ENTRY_HOST_MAX},
-    {offsetof(struct access_record, via), ACCESS_ENTRY_HOST_MAX},
-    {offsetof(struct access_record, detail), ACCESS_ENTRY_DETAIL_MAX},
-};
+enum { ALIGN = 8 };
 
-enum {
-    TEXT_MAX = ACCESS_METHOD_MAX + ACCESS_ENTRY_HOST_MAX + ACCESS_PATH_MAX + 2 * ACCESS_AGENT_MAX +
-               ACCESS_TYPE_MAX + ACCESS_ENTRY_NAME_MAX + ACCESS_ENTRY_RULE_MAX +
-               ACCESS_ENTRY_DETAIL_MAX + ACCESS_ENTRY_RULE_MAX + 4 * ACCESS_USER_MAX + 2 * ACCESS_ENTRY_HOST_MAX,
-    ALIGN = 8,
-};
-
-_Static_assert(sizeof(struct packed) + TEXT_MAX + ALIGN <= ACCESS_ENTRY_MAX, "a record fits");
+_Static_assert(sizeof(struct packed) + ACCESS_TEXTS_MAX + ALIGN <= ACCESS_ENTRY_MAX, "a record fits");
 _Static_assert(sizeof(struct entry_head) + ACCESS_LINE_MAX + ALIGN <= ACCESS_ENTRY_MAX, "a line fits");
 _Static_assert(_Alignof(struct packed) <= ALIGN, "entries are read where they lie");
 
@@ -59,26 +33,21 @@ static size_t padded(size_t n)
     return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
-static struct slice *text_of(struct access_record *r, size_t i)
-{
-    return (struct slice *)(void *)((char *)r + texts[i].at);
-}
-
 bool access_entry_put(struct ring_bytes *ring, const struct access_record *r, uint64_t now_us)
 {
     struct {
         struct packed packed;
-        char text[TEXT_MAX + ALIGN];
+        char text[ACCESS_TEXTS_MAX + ALIGN];
     } e;
     char *p = e.text;
 
     e.packed.now_us = now_us;
     e.packed.r = *r;
     e.packed.door = r->door ? *r->door : (struct access_door){0};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        struct slice *s = text_of(&e.packed.r, i);
+    for (unsigned i = 0; i < ACCESS_TEXTS; i++) {
+        struct slice *s = access_text(&e.packed.r, i);
 
-        s->n = min_size(s->n, texts[i].max);
+        s->n = min_size(s->n, access_texts[i].max);
         if (s->n)
             memcpy(p, s->p, s->n);
         p += s->n;
@@ -147,8 +116,8 @@ void access_entry_record(const struct access_entry *e, struct access_record *ret
     *ret_record = packed->r;
     ret_record->door = packed->r.door ? &packed->door : NULL;
     *ret_now_us = packed->now_us;
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        struct slice *s = text_of(ret_record, i);
+    for (unsigned i = 0; i < ACCESS_TEXTS; i++) {
+        struct slice *s = access_text(ret_record, i);
 
         s->p = p;
         p += s->n;

@@ -9,13 +9,7 @@
 #include "base/ring.h"
 #include "proxy/access.h"
 
-enum {
-    ACCESS_ENTRY_HOST_MAX = 255,
-    ACCESS_ENTRY_NAME_MAX = 128, /* a listener's */
-    ACCESS_ENTRY_RULE_MAX = 256,
-    ACCESS_ENTRY_DETAIL_MAX = 256,
-    ACCESS_ENTRY_MAX = 20480, /* of any entry */
-};
+enum { ACCESS_ENTRY_MAX = 20480 }; /* of any entry */
 
 /* Strings that are too long are cut. False: no room, nothing was put. */
 bool access_entry_put(struct ring_bytes *ring, const struct access_record *r, uint64_t now_us);

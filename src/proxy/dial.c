@@ -30,7 +30,7 @@ enum dial_next dial_fail(struct dial *d, enum end_reason reason, const char *fmt
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     d->result.reason = reason;
-    d->result.detail = arena_dup(&d->x->arena, slice_str(text)).p;
+    d->result.detail = arena_dup(d->x->arena, slice_str(text)).p;
     d->result.final |= end_info(reason)->kind != END_KIND_UPSTREAM;
     return DIAL_FAILED;
 }
@@ -46,7 +46,7 @@ enum dial_next dial_fail_peer(struct dial *d, enum end_reason reason, const char
     d->result.failed = dial_is_origin(d, d->at) ? NULL : dial_peer(d);
     /* It may be the connection's, which is gone before this is read for the last time. */
     if (dial_is_origin(d, d->at))
-        d->result.shown = arena_dup(&d->x->arena, slice_str(what)).p;
+        d->result.shown = arena_dup(d->x->arena, slice_str(what)).p;
     return dial_fail(d, reason, "%s %s: %s", kind_of_peer(d), dial_peer(d)->text, what);
 }
 
@@ -96,14 +96,14 @@ static int add_origin(struct dial *d)
 {
     const struct head *h = d->x->req->head;
     const struct authority *auth = &h->auth;
-    bool v6 = auth->kind == HOST_IPV6;
+    bool v6 = auth->kind == HOST_IPV6, tls = h->scheme == SCHEME_HTTPS;
 
-    d->origin = (struct hop){.tls = true, .host = auth->host, .port = d->x->req->port, .place = "origin"};
+    d->origin = (struct hop){.tls = tls, .host = auth->host, .port = d->x->req->port, .place = "origin"};
     if (auth->kind == HOST_IPV4)
         addr_v4(&d->origin.literal, auth->addr, 0);
     else if (v6)
         addr_v6(&d->origin.literal, auth->addr, 0);
-    d->origin.text = arena_printf(&d->x->arena, "https://%s" SLICE_FMT "%s:%u", v6 ? "[" : "", SLICE_ARG(auth->host), v6 ? "]" : "", (unsigned)d->x->req->port).p;
+    d->origin.text = arena_printf(d->x->arena, "http%s://%s" SLICE_FMT "%s:%u", tls ? "s" : "", v6 ? "[" : "", SLICE_ARG(auth->host), v6 ? "]" : "", (unsigned)d->x->req->port).p;
     d->to_origin = true;
     return d->origin.text ? add_peer(d, &d->origin) : ERR_NOMEM;
 }
@@ -113,8 +113,9 @@ static int add_origin(struct dial *d)
 unsigned dial_alpn(const struct dial *d, unsigned i)
 {
     bool upgrade = i == d->n_peers - 1 && !d->tunnel && d->x->req->head->protocol.n;
+    unsigned may = d->tls[i] ? tls_ctx_alpn(d->tls[i]) : TLS_ALPN_NONE;
 
-    return upgrade && d->x->req->fresh_only ? TLS_ALPN_H1 : TLS_ALPN_H1 | TLS_ALPN_H2;
+    return upgrade && d->x->req->fresh_only && (may & TLS_ALPN_H1) ? TLS_ALPN_H1 : may;
 }
 
 static uint64_t identity_of(const struct tls_ctx *c)
@@ -130,7 +131,7 @@ static int make_ids(struct dial *d)
     for (unsigned i = 0; i < d->n_peers; i++) {
         const struct hop *h = d->peers[i];
 
-        before = arena_printf(&d->x->arena, SLICE_FMT "%s %s %016llx %016llx %u%s\n", SLICE_ARG(before), dial_is_origin(d, i) ? "origin" : "parent", h->text,
+        before = arena_printf(d->x->arena, SLICE_FMT "%s %s %016llx %016llx %u%s\n", SLICE_ARG(before), dial_is_origin(d, i) ? "origin" : "parent", h->text,
                               (unsigned long long)(h->authorization.n ? hash_bytes(h->authorization.p, h->authorization.n) : 0),
                               (unsigned long long)identity_of(d->tls[i]), d->tls[i] ? dial_alpn(d, i) : 0,
                               dial_is_origin(d, i) && d->x->req->resolved && d->n_peers > 1 && d->x->req->route->resolve ? " checked" : "");
@@ -149,6 +150,14 @@ bool dial_sends_address(const struct dial *d)
     return q->route && q->route->resolve && q->resolved && q->n_addrs;
 }
 
+/* A proxy that is told an address in a URL says so in Host, too (RFC 9112 3.2.2): the name would be lost. Inside a tunnel to the address it stays. */
+static bool is_asked_inside(const struct dial *d)
+{
+    const struct head *h = d->x->req->head;
+
+    return h->scheme == SCHEME_HTTPS || (d->n_peers && h->auth.kind == HOST_NAME && dial_sends_address(d));
+}
+
 static int add_peers(struct dial *d)
 {
     const struct alternative *a = xchg_alternative(d->x);
@@ -158,7 +167,7 @@ static int add_peers(struct dial *d)
     for (unsigned i = 0; a && i < a->n_hops && r == 0; i++)
         r = add_peer(d, &a->hops[i]);
     d->tunnel = h->method == METHOD_CONNECT;
-    if (r == 0 && !d->tunnel && h->scheme == SCHEME_HTTPS)
+    if (r == 0 && !d->tunnel && is_asked_inside(d))
         r = add_origin(d);
     return r < 0 ? r : make_ids(d);
 }
@@ -206,17 +215,6 @@ enum end_reason dial_reason(int error)
     default:
         return END_CONNECT_FAILED;
     }
-}
-
-int dial_address(struct arena *a, const struct addr *addr, struct authority *ret_auth)
-{
-    char text[ADDR_TEXT_MAX];
-    struct slice host = arena_dup(a, slice_of(text, addr_host_text(addr, text)));
-
-    if (!host.p)
-        return ERR_NOMEM;
-    *ret_auth = (struct authority){.host = host, .kind = addr->sa.sa_family == AF_INET6 ? HOST_IPV6 : HOST_IPV4, .port = addr_port(addr)};
-    return 0;
 }
 
 /* ---- life ---- */
@@ -303,7 +301,7 @@ int dial_start(struct xchg *x, bool fresh, struct dial **ret_dial)
 /* The snapshot may be gone before the connection goes back to the pool. */
 static int keep_end(struct dial *d)
 {
-    struct slice host = arena_dup(&d->x->arena, d->result.end.host);
+    struct slice host = arena_dup(d->x->arena, d->result.end.host);
 
     if (!host.p)
         return ERR_NOMEM;

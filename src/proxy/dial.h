@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* dial: the way to an upstream stream where it is more than one connection in clear: through parents, over TLS, or on a connection that is shared. One alternative of a route,
  * walked peer by peer: what the pool has, else a race to the first peer; TLS; a mux; through it a CONNECT to the next one, and so on. A peer is a parent; for https:// requests the
- * last one is the origin. To a parent the last stream is the request's own, or the tunnel to the target. Nothing of the client's is sent before that is there (C20).
+ * last one is the origin, and so it is where a parent is to be told the target's address (`resolve: local`). To a parent the last stream is the request's own, or the tunnel to the target. Nothing of the client's is sent before that is there (C20).
  * A parent's credentials go to that parent alone. No parent is dialled at an address of ginnel's own listeners; `private` is not asked (U4).
  * Owner: the exchange, in step dial. Thread: its worker's. Everything that it waits for wakes the exchange's task. */
 #ifndef PROXY_DIAL_H
@@ -34,6 +34,7 @@ struct dial_result {
     struct stream *upstream;  /* wakes the exchange's task */
     struct mux *mux;          /* the exchange's; NULL: the stream is on a shared one, which is the pool's */
     struct upstream_end end;  /* slices in the exchange's arena */
+    struct addr to;           /* the checked address that a parent was asked for; AF_UNSPEC: none was */
     const struct hop *parent; /* gets the request whole; NULL: the stream leads to the origin */
     bool reused;              /* the connection was there already */
     uint64_t dns_us, connect_us;
@@ -58,10 +59,6 @@ void dial_cancel(struct dial **d);
 bool dial_done(const struct dial *d);
 /* Where the connections of a route come from; NULL is direct. */
 struct source_set dial_sources(const struct route *r);
-/* An address as an authority. ERR_NOMEM */
-struct arena;
-struct authority;
-int dial_address(struct arena *a, const struct addr *addr, struct authority *ret_auth) MUST_USE;
 /* Which end it is to a client that nothing could be connected. */
 enum end_reason dial_reason(int error);
 

@@ -92,21 +92,38 @@ static struct authority authority_of(const struct hop *h)
     return a;
 }
 
-/* Where the tunnel goes: the next peer, or the target; by its checked address where that is wanted. ret_name: what it is called in Host. ERR_NOMEM */
-static int next_authority(struct dial *d, struct authority *ret_to, struct authority *ret_name)
+static int address_as_authority(struct arena *a, const struct addr *addr, struct authority *ret_auth)
+{
+    char text[ADDR_TEXT_MAX];
+    struct slice host = arena_dup(a, slice_of(text, addr_host_text(addr, text)));
+
+    if (!host.p)
+        return ERR_NOMEM;
+    *ret_auth = (struct authority){.host = host, .kind = addr->sa.sa_family == AF_INET6 ? HOST_IPV6 : HOST_IPV4, .port = addr_port(addr)};
+    return 0;
+}
+
+/* What is asked for is the target, by its checked address. */
+static bool asks_for_address(const struct dial *d)
+{
+    return (d->at == d->n_peers - 1 || dial_is_origin(d, d->at + 1)) && dial_sends_address(d);
+}
+
+/* Where the tunnel goes: the next peer, or the target; by its checked address where that is wanted. ERR_NOMEM */
+static int next_authority(struct dial *d, struct authority *ret_to)
 {
     const struct xreq *q = d->x->req;
-    bool last = d->at == d->n_peers - 1;
 
-    if (last) {
-        *ret_name = q->head->auth;
-        ret_name->port = q->port;
-    } else {
-        *ret_name = authority_of(d->peers[d->at + 1]);
+    if (asks_for_address(d)) {
+        d->result.to = q->addrs[d->at_addr];
+        return address_as_authority(&d->arena, &d->result.to, ret_to);
     }
-    *ret_to = *ret_name;
-    if ((last || dial_is_origin(d, d->at + 1)) && dial_sends_address(d))
-        return dial_address(&d->arena, &q->addrs[0], ret_to);
+    if (d->at < d->n_peers - 1) {
+        *ret_to = authority_of(d->peers[d->at + 1]);
+        return 0;
+    }
+    *ret_to = q->head->auth;
+    ret_to->port = q->port;
     return 0;
 }
 
@@ -141,14 +158,14 @@ static int add_via(struct dial *d, struct head *h)
 static int make_connect(struct dial *d, struct head *h)
 {
     const struct hop *p = dial_peer(d);
-    struct authority name;
     struct slice host;
 
     *h = (struct head){.version = 11, .method = METHOD_CONNECT, .method_name = SLICE("CONNECT"), .form = FORM_AUTHORITY};
     hdrs_init(&h->fields);
-    if (next_authority(d, &h->auth, &name) < 0)
+    if (next_authority(d, &h->auth) < 0)
         return ERR_NOMEM;
-    host = url_host_field(&d->arena, &name, SCHEME_NONE);
+    /* The same as the target, also where that is an address (RFC 9112 3.2): some refuse what differs. */
+    host = url_host_field(&d->arena, &h->auth, SCHEME_NONE);
     if (!host.p || hdrs_add_known(&h->fields, &d->arena, HDR_HOST, host) < 0)
         return ERR_NOMEM;
     if (d->x->req->head->method == METHOD_CONNECT && copy_fields(d, h, HDR_USER_AGENT) < 0)
@@ -183,6 +200,8 @@ enum dial_next dial_hop_through(struct dial *d)
     d->interim = 0;
     if (make_connect(d, &h) < 0)
         return dial_no_memory(d);
+    if (!d->asked_ms && asks_for_address(d))
+        d->asked_ms = d->worker->loop.now_ms;
     d->state = DIAL_ASK;
     dial_wait(d, d->x->snap->conf->timeouts.response);
     if (stream_send_head(d->stream, &h, false) == IO_ERR && d->stream->fault.reason == END_NO_MEMORY)
@@ -192,20 +211,39 @@ enum dial_next dial_hop_through(struct dial *d)
 
 /* ---- its answer ---- */
 
+/* From the beginning, with what is in the pool by now. */
+static enum dial_next start_over(struct dial *d)
+{
+    stream_reset(d->stream);
+    stream_release(&d->stream);
+    mux_close(&d->mux, true);
+    d->state = DIAL_SEEK;
+    return DIAL_GO;
+}
+
 /* The connection at hand ended instead of answering. One that was kept may have been closed as the request went out. */
 static enum dial_next no_answer(struct dial *d, const char *what)
 {
     bool kept = d->kept || d->stream->unprocessed;
 
     if (kept && !d->fresh) {
-        stream_reset(d->stream);
-        stream_release(&d->stream);
-        mux_close(&d->mux, true);
         d->fresh = true;
-        d->state = DIAL_SEEK;
-        return DIAL_GO;
+        return start_over(d);
     }
     return dial_fail_peer(d, d->stream->fault.reason, what);
+}
+
+/* The parent has not reached that address: another one that has passed, for as long as ginnel itself would try. */
+static bool takes_next_address(struct dial *d, const struct head *h)
+{
+    uint64_t now_ms = d->worker->loop.now_ms;
+
+    if (!asks_for_address(d) || d->at_addr + 1 >= d->x->req->n_addrs || now_ms - d->asked_ms >= d->x->snap->conf->timeouts.connect)
+        return false;
+    if (!dial_refusal_is_unreached(h))
+        return false;
+    d->at_addr++;
+    return true;
 }
 
 static enum dial_next tunnelled(struct dial *d)
@@ -222,6 +260,8 @@ static enum dial_next tunnelled(struct dial *d)
         return dial_no_memory(d);
     d->conn = c;
     d->at++;
+    /* What follows is new, whatever it goes through. */
+    d->kept = false;
     return dial_hop_secure(d);
 }
 
@@ -246,5 +286,7 @@ enum dial_next dial_hop_await_answer(struct dial *d, bool late)
         return dial_fail_peer(d, END_UPSTREAM_NONSENSE, "its answer to the CONNECT makes no sense");
     if (h->status < 200)
         return DIAL_GO;
-    return h->status < 300 ? tunnelled(d) : dial_refusal_begin(d, h);
+    if (h->status < 300)
+        return tunnelled(d);
+    return takes_next_address(d, h) ? start_over(d) : dial_refusal_begin(d, h);
 }

@@ -42,7 +42,7 @@ struct dial {
     struct hop origin; /* the last peer of an https:// request */
     unsigned n_peers, at;
     bool tunnel;       /* what is asked of the last peer is a CONNECT to the target */
-    bool to_origin;    /* the last peer is the origin */
+    bool to_origin;    /* the last peer is the origin, over TLS or in a tunnel to its address */
     bool fresh;        /* nothing that was idle in the pool; it may be shared with others, who are served */
     bool kept;         /* the connection at hand was in the pool */
     enum dial_state state;
@@ -51,6 +51,8 @@ struct dial {
     struct resolve_answer answer;
     struct addr addrs[CONNECT_MAX_ADDRS];
     unsigned n_addrs, queued, waits_for, interim;
+    unsigned at_addr;    /* of the request's: which one a parent is asked for, where it is told the address */
+    uint64_t asked_ms;   /* when it was asked for the first one; 0: not yet */
     uint32_t impatient; /* bits of peers that are not waited for any more */
     struct connect *race;
     struct conn *conn;     /* of the peer at hand, no mux yet */
@@ -80,7 +82,7 @@ enum dial_next dial_no_memory(struct dial *d);
 enum dial_next dial_wait(struct dial *d, uint64_t in_ms);
 /* What is offered to peer i (TLS_ALPN_*). */
 unsigned dial_alpn(const struct dial *d, unsigned i);
-/* The address of the target goes into what a parent is asked for. */
+/* The address of the target goes into the CONNECT that a parent is asked with. */
 bool dial_sends_address(const struct dial *d);
 
 /* ---- dial_pool.c ---- */
@@ -111,6 +113,8 @@ enum dial_next dial_hop_await_answer(struct dial *d, bool late);
 
 /* ---- dial_refusal.c ---- */
 
+/* The parent has agreed to nothing, for it could not connect (RFC 9209 2.3, or 502, 503, 504). */
+bool dial_refusal_is_unreached(const struct head *h);
 enum dial_next dial_refusal_begin(struct dial *d, const struct head *h);
 enum dial_next dial_refusal_read(struct dial *d, bool late);
 

@@ -20,7 +20,7 @@ static struct upstream_want want_of(const struct dial *d, unsigned i)
         .port = d->peers[i]->port,
         .id = d->ids[i],
         .addrs = q->addrs,
-        .n_addrs = judged ? (i == 0 ? q->n_addrs : 1) : 0,
+        .n_addrs = judged ? q->n_addrs : 0,
         .sources = dial_sources(q->route),
         .max_idle_ms = method_idempotent(q->head->method) && q->head->body == BODY_NONE ? UINT64_MAX : UPSTREAM_SURE_MS,
     };
@@ -42,6 +42,8 @@ static bool take_kept(struct dial *d, unsigned i)
         return false;
     d->at = i;
     d->kept = true;
+    if (dial_is_origin(d, i) && i)
+        d->result.to = d->result.end.addr;
     return true;
 }
 
@@ -82,7 +84,6 @@ enum dial_next dial_pool_queue(struct dial *d, bool late)
 static struct upstream_end end_of(const struct dial *d)
 {
     struct upstream_end e = d->result.end;
-    const struct xreq *q = d->x->req;
 
     e.host = dial_peer(d)->host;
     e.port = dial_peer(d)->port;
@@ -91,7 +92,7 @@ static struct upstream_end end_of(const struct dial *d)
     if (dial_is_origin(d, d->at) && d->at == 0)
         e.addr = e.peer;
     else if (dial_is_origin(d, d->at) && dial_sends_address(d))
-        e.addr = q->addrs[0];
+        e.addr = d->result.to;
     return e;
 }
 

@@ -29,7 +29,7 @@ _Static_assert((int)LOOP_SCRATCH >= (int)MUX_EARLY_MAX, "and is put together the
 
 static const struct snapshot_listen *listen_of(const struct session *s)
 {
-    return snapshot_listen_find(s->worker->snap, s->listen_id);
+    return worker_listen_of(s->worker, s->listen_id, NULL);
 }
 
 static const char *listen_name(const struct snapshot_listen *l)
@@ -160,16 +160,19 @@ static void press_oldest(struct session *s)
 
 /* ---- TLS ---- */
 
-static struct tls_ctx *ctx_of(const struct worker *w, const struct snapshot_listen *l)
+static struct tls_ctx *ctx_of(const struct session *s)
 {
-    const struct tls_set *set = w->snap->tls[w->id];
+    const struct worker *w = s->worker;
+    const struct snapshot *snap;
+    const struct snapshot_listen *l = worker_listen_of(w, s->listen_id, &snap);
+    const struct tls_set *set = l ? snap->tls[w->id] : NULL;
 
     return set && l->tls && l->tls <= set->n_server ? set->server[l->tls - 1] : NULL;
 }
 
-static enum greet_next begin_tls(struct session *s, const struct snapshot_listen *l, struct slice hello)
+static enum greet_next begin_tls(struct session *s, struct slice hello)
 {
-    struct tls_ctx *ctx = ctx_of(s->worker, l);
+    struct tls_ctx *ctx = ctx_of(s);
     struct conn *c;
 
     /* It gave up while it waited; or a reload has taken TLS away meanwhile. */
@@ -182,13 +185,13 @@ static enum greet_next begin_tls(struct session *s, const struct snapshot_listen
 }
 
 /* The ClientHello is whole, or there will never be a better one. */
-static enum greet_next ask_for_place(struct session *s, const struct snapshot_listen *l, struct slice hello)
+static enum greet_next ask_for_place(struct session *s, struct slice hello)
 {
     struct worker *w = s->worker;
 
     if (w->greet.n_shaking < places(w)) {
         hold_place(s);
-        return begin_tls(s, l, hello);
+        return begin_tls(s, hello);
     }
     if (!keep(s, hello))
         return GREET_END;
@@ -210,7 +213,7 @@ static void hurry_tls(struct session *s)
     timer_set_at(&s->timer, at_ms);
 }
 
-static enum greet_next see_tls(struct session *s, const struct snapshot_listen *l, struct slice in)
+static enum greet_next see_tls(struct session *s, struct slice in)
 {
     struct clienthello_scan scan = {0};
     struct clienthello hello;
@@ -219,7 +222,7 @@ static enum greet_next see_tls(struct session *s, const struct snapshot_listen *
     hurry_tls(s);
     if (clienthello_feed(&scan, in.p, in.n, &hello, &fault) == PARSE_MORE)
         return GREET_WAIT;
-    return ask_for_place(s, l, in);
+    return ask_for_place(s, in);
 }
 
 static void say_failed(struct session *s, const char *why)
@@ -428,7 +431,7 @@ static enum greet_next see(struct session *s, struct slice *in, struct slice *re
             return GREET_WAIT;
     }
     if (s->greet.phase == GREET_ADDRESSED && l && l->tls && (unsigned char)in->p[0] == BYTE_TLS_HANDSHAKE)
-        return see_tls(s, l, *in);
+        return see_tls(s, *in);
     return see_http(s, l, *in, ret_early);
 }
 
@@ -446,7 +449,6 @@ static void allow_for_header(struct session *s)
 /* Its turn may have come. */
 static enum greet_next waited(struct session *s)
 {
-    const struct snapshot_listen *l = listen_of(s);
     char *p = s->worker->loop.scratch;
     size_t n;
 
@@ -455,7 +457,7 @@ static enum greet_next waited(struct session *s)
         return GREET_WAIT;
     }
     n = take_kept(s, p);
-    return l ? begin_tls(s, l, slice_of(p, n)) : GREET_END;
+    return begin_tls(s, slice_of(p, n));
 }
 
 enum greet_next greet_read(struct session *s, struct slice *ret_early)

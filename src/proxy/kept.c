@@ -112,7 +112,7 @@ int kept_known(struct xchg *x, const struct users *u, struct slice field, struct
         return ERR_NOTFOUND;
     for (unsigned i = 0; i < TEXTS; i++)
         n += k->who.n[i];
-    p = arena_alloc(&x->arena, n + 1);
+    p = arena_alloc(x->arena, n + 1);
     if (!p)
         return ERR_NOMEM;
     memcpy(p, k->who.text, n);
@@ -177,8 +177,8 @@ static bool is_question(const struct kept *k, const struct xchg *x)
 {
     const struct head *h = x->req->head;
 
-    return k->generation == x->snap->generation && k->by == x->req->who && k->minute == worker_minute(x->worker) && k->port == x->rec.port &&
-           k->scheme == x->rec.scheme && k->method == h->method && k->kind == h->auth.kind && k->n_host == h->auth.host.n &&
+    return k->generation == x->snap->generation && k->by == x->req->who && k->minute == worker_minute(x->worker) && k->port == x->rec->port &&
+           k->scheme == x->rec->scheme && k->method == h->method && k->kind == h->auth.kind && k->n_host == h->auth.host.n &&
            memcmp(k->host, h->auth.host.p, k->n_host) == 0;
 }
 
@@ -189,8 +189,8 @@ static void take_question(struct kept *k, const struct xchg *x)
     k->generation = x->snap->generation;
     k->by = x->req->who;
     k->minute = worker_minute(x->worker);
-    k->port = x->rec.port;
-    k->scheme = x->rec.scheme;
+    k->port = x->rec->port;
+    k->scheme = x->rec->scheme;
     k->method = (uint8_t)h->method;
     k->kind = (uint8_t)h->auth.kind;
     k->n_host = (uint8_t)h->auth.host.n;

@@ -36,10 +36,10 @@ static enum xstep refuse(struct xchg *x, const struct limit *l, const struct mat
     char text[LIMITS_TEXT];
 
     limits_text(l, f, reason, x->listen->reasons == REASONS_ALL, text);
-    detail = arena_dup(&x->arena, slice_str(text)).p;
+    detail = arena_dup(x->arena, slice_str(text)).p;
     x->req->verdict = (struct verdict){.kind = VERDICT_DENY, .reason = reason, .place = l->place, .what = detail};
     x->req->retry_s = retry_s < 1 ? 1 : retry_s > UINT32_MAX ? UINT32_MAX : (uint32_t)retry_s;
-    x->rec.rule = slice_str(title);
+    x->rec->rule = slice_str(title);
     return xchg_fail(x, reason, detail);
 }
 
@@ -287,7 +287,7 @@ int limits_again(struct xchg *x, enum limits_when when)
         uint64_t us = t->when == when ? charge_request(t->bucket, t->limit->requests, t->limit->burst, x->worker->loop.now_us) : 0;
 
         if (us) {
-            struct match_facts f = xchg_facts(x);
+            struct match_facts f = xchg_facts(x, x->rec);
 
             return refuse_requests(x, t->limit, &f, us);
         }
@@ -336,7 +336,7 @@ int limits_end(struct xchg *x)
     /* An answer of ours is nobody's bytes. */
     if (LIKELY(!c) || c->over == END_NONE || (x->req && x->req->local))
         return STEP_COUNT;
-    x->rec.rule = slice_str(c->over_title);
+    xchg_last_record(x)->rule = slice_str(c->over_title);
     if (x->req) {
         x->req->verdict = (struct verdict){.kind = VERDICT_DENY, .reason = c->over, .place = c->over_title, .what = over_text(c->over)};
         x->req->retry_s = retry_after(c);
@@ -351,7 +351,7 @@ int limits_answer(struct xchg *x, const struct head *h)
 
     if (LIKELY(!c) || x->req->local || h->body != BODY_SIZED || h->length <= c->download.most || x->upstream->rx != STREAM_BODY)
         return STEP_COUNT;
-    x->rec.rule = slice_str(c->download.title);
+    x->rec->rule = slice_str(c->download.title);
     x->req->verdict = (struct verdict){.kind = VERDICT_DENY, .reason = END_DOWNLOAD_CAP, .place = c->download.title, .what = text};
     return xchg_fail(x, END_DOWNLOAD_CAP, text);
 }

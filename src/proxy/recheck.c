@@ -34,10 +34,12 @@ bool recheck_passes(struct xchg *x, struct verdict *ret_verdict)
 {
     const struct snapshot *snap = x->worker->snap;
     const struct snapshot_listen *listen = session_listen(x->session, snap);
-    struct match_facts f = xchg_facts(x);
+    struct access_record room;
+    const struct access_record *r = xchg_record_of(x, &room);
+    struct match_facts f = xchg_facts(x, r);
 
     f.listener = slice_str(listen->name);
-    f.to = xchg_target(x);
+    f.to = xchg_target(x, r);
     f.pending = unread(x) ? MATCH_PENDING_SNI : 0;
     *ret_verdict = policy_admit(snap->policy, listen->clients, &x->session->client, NULL);
     if (ret_verdict->kind == VERDICT_ALLOW)
@@ -52,7 +54,7 @@ static void note(struct xchg *x, const struct verdict *v)
 {
     const char *title = explain_title(v);
 
-    x->rec.rule = title ? slice_str(title) : SLICE_NONE;
+    xchg_last_record(x)->rule = title ? slice_str(title) : SLICE_NONE;
 }
 
 enum xstep recheck_refuse(struct xchg *x, const struct verdict *v)

@@ -34,7 +34,8 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 
 static void fill_xchg(const struct worker *w, const struct xchg *x, struct report_xchg *r)
 {
-    const struct access_record *a = &x->rec;
+    struct access_record room;
+    const struct access_record *a = xchg_record_of(x, &room);
 
     *r = (struct report_xchg){
         .id = a->id,

@@ -322,7 +322,7 @@ enum end_reason session_admit(struct session *s)
 int session_start(struct worker *w, struct conn **conn, const struct session_opts *opts)
 {
     struct session *s = mem_zalloc(sizeof(*s));
-    const struct snapshot_listen *l = snapshot_listen_find(w->snap, opts->listen_id);
+    const struct snapshot_listen *l = worker_listen_of(w, opts->listen_id, NULL);
 
     if (!s)
         return ERR_NOMEM;
@@ -352,7 +352,7 @@ void session_xchg_gone(struct session *s, struct xchg *x)
 {
     list_del(&x->link);
     s->n_xchgs--;
-    s->cut |= x->rec.end == END_DRAINED;
+    s->cut |= x->end == END_DRAINED;
 }
 
 void session_drain(struct session *s)

@@ -49,7 +49,7 @@ static enum xstep admitted(struct xchg *x)
 /* "red+prio=high": all of them, and those that the user may bring, commas between. ERR_NOMEM. */
 static int note_labels(struct xchg *x, struct slice labels, struct slice permitted)
 {
-    char *all = arena_alloc(&x->arena, 2 * labels.n + 2), *granted = all ? all + labels.n + 1 : NULL;
+    char *all = arena_alloc(x->arena, 2 * labels.n + 2), *granted = all ? all + labels.n + 1 : NULL;
     size_t n = 0, m = 0;
     struct slice label;
 
@@ -67,15 +67,15 @@ static int note_labels(struct xchg *x, struct slice labels, struct slice permitt
         memcpy(granted + m, label.p, label.n);
         m += label.n;
     }
-    x->rec.labels = slice_of(all, n);
-    x->rec.granted = slice_of(granted, m);
+    x->rec->labels = slice_of(all, n);
+    x->rec->granted = slice_of(granted, m);
     return 0;
 }
 
 static enum xstep known(struct xchg *x, const struct users_who *who)
 {
-    x->rec.user = who->user;
-    x->rec.groups = who->groups;
+    x->rec->user = who->user;
+    x->rec->groups = who->groups;
     if (x->req->auth_labels.n && note_labels(x, x->req->auth_labels, who->permitted) < 0)
         return xchg_fail(x, END_NO_MEMORY, NULL);
     return STEP_POLICY;
@@ -84,7 +84,7 @@ static enum xstep known(struct xchg *x, const struct users_who *who)
 /* The next one who sends the same need not be asked about at once. */
 static void keep(struct xchg *x, const struct users *u, const struct users_memo_key *k)
 {
-    const struct access_record *r = &x->rec;
+    const struct access_record *r = x->rec;
 
     users_memo_keep(&x->worker->memo, k, x->worker->loop.now_ms, u->cache_ms < USERS_MEMO_MS ? u->cache_ms : USERS_MEMO_MS,
                     &(struct users_memo_texts){r->user, r->groups, r->labels, r->granted});
@@ -147,9 +147,9 @@ static enum xstep verify(struct xchg *x, const struct users *u, struct slice val
         q.name = a.name;
         q.password = a.password;
         q.client = users_client(&x->session->client, id.uid);
-        x->req->auth_labels = a.labels.n ? arena_dup(&x->arena, a.labels) : SLICE("");
+        x->req->auth_labels = a.labels.n ? arena_dup(x->arena, a.labels) : SLICE("");
         if (x->req->auth_labels.p)
-            v = users_verify(&x->worker->users, &q, &x->req->auth, &x->task, &x->arena, &who, &wait_ms);
+            v = users_verify(&x->worker->users, &q, &x->req->auth, &x->task, x->arena, &who, &wait_ms);
     }
     /* No longer than what it was made of. */
     secret_wipe(slice_of(plain, min_size(value.n, sizeof(plain))));
@@ -172,10 +172,10 @@ static enum xstep verify(struct xchg *x, const struct users *u, struct slice val
 static enum xstep remembered(struct xchg *x, const struct users_memo_texts *t)
 {
     forget_credentials(x);
-    x->rec.user = t->user;
-    x->rec.groups = t->groups;
-    x->rec.labels = t->labels;
-    x->rec.granted = t->granted;
+    x->rec->user = t->user;
+    x->rec->groups = t->groups;
+    x->rec->labels = t->labels;
+    x->rec->granted = t->granted;
     return STEP_POLICY;
 }
 
@@ -186,7 +186,7 @@ static enum xstep credentials_new(struct xchg *x, const struct users *u, struct 
     struct users_memo_texts t;
     uint64_t until_ms;
 
-    switch (users_memo_find(&x->worker->memo, &key, x->worker->loop.now_ms, &x->arena, &t, &until_ms)) {
+    switch (users_memo_find(&x->worker->memo, &key, x->worker->loop.now_ms, x->arena, &t, &until_ms)) {
     case 0:
         kept_know(x, u, value, &t, until_ms);
         return remembered(x, &t);
@@ -229,7 +229,7 @@ static enum xstep nameless(struct xchg *x, const struct users *u)
 
     if (id.kind != SESSION_PEER)
         return nobody(x, u);
-    v = users_peer(&x->worker->users, u, id.uid, &x->req->auth, &x->task, &x->arena, &who);
+    v = users_peer(&x->worker->users, u, id.uid, &x->req->auth, &x->task, x->arena, &who);
     return v == USERS_WRONG ? nobody(x, u) : act(x, v, &who, 0);
 }
 
@@ -246,10 +246,10 @@ static enum xstep certified(struct xchg *x, const struct users *u)
     const struct users_row *groups = u ? users_table_find(&u->groups, name) : NULL;
 
     forget_credentials(x);
-    x->rec.user = arena_dup(&x->arena, name);
-    if (!x->rec.user.p)
+    x->rec->user = arena_dup(x->arena, name);
+    if (!x->rec->user.p)
         return xchg_fail(x, END_NO_MEMORY, NULL);
-    x->rec.groups = groups ? users_row_value(groups) : SLICE_NONE;
+    x->rec->groups = groups ? users_row_value(groups) : SLICE_NONE;
     return STEP_POLICY;
 }
 
@@ -287,7 +287,7 @@ static enum xstep waited(struct xchg *x)
     const struct users *u = users_of(x);
     bool named = x->req->auth_labels.p != NULL;
     struct users_who who = {0};
-    enum users_verdict v = users_verified(u, &x->req->auth, &x->arena, &who);
+    enum users_verdict v = users_verified(u, &x->req->auth, x->arena, &who);
 
     if (v == USERS_WRONG && !named)
         return nobody(x, u);

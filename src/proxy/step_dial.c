@@ -15,8 +15,8 @@
 /* The exchange has its stream: what follows depends on what the client asked for. */
 static enum xstep dialled(struct xchg *x, struct conn *conn)
 {
-    if (x->worker->shard && x->snap->conf->access_log && conn && !conn_tcp_local(conn, &x->rec.local))
-        x->rec.local.sa.sa_family = AF_UNSPEC;
+    if (x->worker->shard && x->snap->conf->access_log && conn && !conn_tcp_local(conn, &x->rec->local))
+        x->rec->local.sa.sa_family = AF_UNSPEC;
     return STEP_SEND;
 }
 
@@ -44,13 +44,13 @@ static bool take_kept(struct xchg *x)
     x->mux = upstream_take(x->worker->upstream, &want, &q->end);
     if (!x->mux)
         return false;
-    x->rec.peer = q->end.peer;
+    x->rec->peer = q->end.peer;
     x->upstream = mux_open(x->mux, &x->task);
     if (!x->upstream) {
         mux_close(&x->mux, false);
         return false;
     }
-    x->rec.reused = true;
+    x->rec->reused = true;
     stats_add(&x->worker->stats, COUNTER_POOL_HITS, 1);
     return true;
 }
@@ -70,7 +70,7 @@ static int begin_race(struct xchg *x)
     };
 
     q->phase_us = w->loop.now_us;
-    x->rec.reused = false;
+    x->rec->reused = false;
     stats_add(&w->stats, COUNTER_DIALS, 1);
     return connect_start(&w->loop, &o, &q->connect);
 }
@@ -81,7 +81,7 @@ static enum xstep use_conn(struct xchg *x, struct conn *conn)
     struct worker *w = x->worker;
     struct conn *given = conn;
 
-    x->rec.connect_us = (uint32_t)(w->loop.now_us - x->req->phase_us);
+    x->rec->connect_us = (uint32_t)(w->loop.now_us - x->req->phase_us);
     if (x->req->head->method == METHOD_CONNECT) {
         x->upstream = stream_conn_new(&conn, &x->task);
     } else {
@@ -128,10 +128,10 @@ static const char *refused_way(struct xchg *x, int error)
 
     if (error == ERR_INTERFACE) {
         log_limited(LOG_WARN, 1, "%s: `interface`: there is no network interface %s", r->place, r->interface);
-        return arena_printf(&x->arena, "the interface of `upstream` (%s) is not there", r->place).p;
+        return arena_printf(x->arena, "the interface of `upstream` (%s) is not there", r->place).p;
     }
     log_limited(LOG_WARN, 1, "%s: `%s` is not permitted to this process: it takes CAP_NET_ADMIN", r->place, r->mark ? "mark" : "interface");
-    return arena_printf(&x->arena, "`%s` of `upstream` (%s) is not permitted to this process", r->mark ? "mark" : "interface", r->place).p;
+    return arena_printf(x->arena, "`%s` of `upstream` (%s) is not permitted to this process", r->mark ? "mark" : "interface", r->place).p;
 }
 
 static const char *detail_of(struct xchg *x, int error)
@@ -141,11 +141,11 @@ static const char *detail_of(struct xchg *x, int error)
     if (r && (error == ERR_PRIVILEGE || error == ERR_INTERFACE))
         return refused_way(x, error);
     if (error == -EADDRNOTAVAIL && r)
-        return arena_printf(&x->arena, "a source address of `upstream` (%s) is not this machine's", r->place).p;
+        return arena_printf(x->arena, "a source address of `upstream` (%s) is not this machine's", r->place).p;
     if (error == -EADDRNOTAVAIL)
         return "this machine has no address to come from";
     if (error == ERR_PORTS && r)
-        return arena_printf(&x->arena, "every port towards the target is in use, at all source addresses of `upstream` (%s)", r->place).p;
+        return arena_printf(x->arena, "every port towards the target is in use, at all source addresses of `upstream` (%s)", r->place).p;
     return NULL;
 }
 
@@ -183,7 +183,7 @@ static enum xstep race_over(struct xchg *x, enum io r, const struct connect_resu
 
     warn_foreign(x, &won->foreign);
     if (r == IO_OK) {
-        x->rec.peer = won->to;
+        x->rec->peer = won->to;
         q->end = (struct upstream_end){.host = q->head->auth.host, .port = q->port, .addr = won->to, .peer = won->to, .from = won->from, .way = dial_sources(q->route).way};
         penalise(x, &won->to);
         return use_conn(x, won->conn);
@@ -196,7 +196,7 @@ static enum xstep race_over(struct xchg *x, enum io r, const struct connect_resu
 static void leave_parents(struct xchg *x)
 {
     x->req->parent = NULL;
-    x->rec.via = SLICE_NONE;
+    x->rec->via = SLICE_NONE;
     mem_free(x->to);
     x->to = NULL;
 }
@@ -233,7 +233,7 @@ static struct slice via_text(struct xchg *x, const struct alternative *a)
     struct slice all = a ? slice_str(a->hops[0].text) : SLICE("");
 
     for (unsigned i = 1; a && i < a->n_hops && all.p; i++)
-        all = arena_printf(&x->arena, SLICE_FMT " %s", SLICE_ARG(all), a->hops[i].text);
+        all = arena_printf(x->arena, SLICE_FMT " %s", SLICE_ARG(all), a->hops[i].text);
     return all;
 }
 
@@ -246,23 +246,25 @@ static enum xstep arrived(struct xchg *x, const struct dial_result *r)
     x->mux = r->mux;
     q->end = r->end;
     q->parent = r->parent;
-    x->rec.peer = r->end.peer;
-    x->rec.reused = r->reused;
-    x->rec.connect_us = (uint32_t)r->connect_us;
-    x->rec.dns_us += (uint32_t)r->dns_us;
-    x->rec.via = via_text(x, a);
+    x->rec->peer = r->end.peer;
+    x->rec->reused = r->reused;
+    x->rec->connect_us = (uint32_t)r->connect_us;
+    x->rec->dns_us += (uint32_t)r->dns_us;
+    x->rec->via = via_text(x, a);
     if (r->reused)
         stats_add(&x->worker->stats, COUNTER_POOL_HITS, 1);
     mem_free(x->to);
     x->to = NULL;
     if (a && q->resolved) {
-        x->to = (struct addr *)(void *)mem_dup(&q->addrs[0], sizeof(q->addrs[0]));
+        const struct addr *to = r->to.sa.sa_family != AF_UNSPEC ? &r->to : &q->addrs[0];
+
+        x->to = (struct addr *)(void *)mem_dup(to, sizeof(*to));
         if (!x->to)
             return xchg_fail(x, END_NO_MEMORY, NULL);
     }
     if (a && q->doubted)
         parents_served(x->worker, a);
-    return x->rec.via.p ? dialled(x, x->mux ? x->mux->conn : NULL) : xchg_fail(x, END_NO_MEMORY, NULL);
+    return x->rec->via.p ? dialled(x, x->mux ? x->mux->conn : NULL) : xchg_fail(x, END_NO_MEMORY, NULL);
 }
 
 /* The parents' names are for the log, and for those who are told everything. */
@@ -274,7 +276,7 @@ static enum xstep fail_with(struct xchg *x, const struct dial_result *r)
     x->req->alert = r->alert;
     next = xchg_fail(x, r->reason, all ? r->detail : r->shown);
     if (r->detail)
-        x->rec.detail = slice_str(r->detail);
+        x->rec->detail = slice_str(r->detail);
     return next;
 }
 
@@ -293,8 +295,8 @@ static enum xstep failed(struct xchg *x, struct dial_result *r)
     }
     parent_answer_free(&q->answered);
     q->answered = r->answer;
-    x->rec.via = via_text(x, a);
-    return x->rec.via.p ? fail_with(x, r) : xchg_fail(x, END_NO_MEMORY, NULL);
+    x->rec->via = via_text(x, a);
+    return x->rec->via.p ? fail_with(x, r) : xchg_fail(x, END_NO_MEMORY, NULL);
 }
 
 static enum xstep through(struct xchg *x)

@@ -3,7 +3,7 @@
  * also of a refused one.
  */
 #include "base/check.h"
-#include "proxy/local.h"
+#include "proxy/local_pages.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
 
@@ -28,7 +28,7 @@ static void note_agent(struct access_record *r, const struct head *h)
 
 static void note(struct xchg *x, const struct head *h)
 {
-    struct access_record *r = &x->rec;
+    struct access_record *r = x->rec;
 
     if (!h)
         return;
@@ -74,7 +74,7 @@ enum xstep step_head(struct xchg *x)
     const struct proxy_conf *c = x->snap->conf;
     struct head *h = NULL;
 
-    switch (stream_recv_head(x->client, &x->arena, &h)) {
+    switch (stream_recv_head(x->client, x->arena, &h)) {
     case IO_OK:
         break;
     case IO_AGAIN:
@@ -85,7 +85,7 @@ enum xstep step_head(struct xchg *x)
         }
         if (x->expired)
             return xchg_fail(x, x->deadline_reason, "the head of the request is too slow");
-        return xchg_wait_until(x, x->rec.start_us / 1000 + c->timeouts.head, END_REQUEST_TIMEOUT);
+        return xchg_wait_until(x, x->rec->start_us / 1000 + c->timeouts.head, END_REQUEST_TIMEOUT);
     case IO_EOF:
         x->silent = true;
         return xchg_abort(x, END_CLIENT_GONE, NULL);
@@ -96,7 +96,7 @@ enum xstep step_head(struct xchg *x)
     }
     x->req->head = h;
     note(x, h);
-    if (local_is_own_page(x, h))
+    if (local_pages_are_meant(x, h))
         h->form = FORM_ORIGIN;
     if (c->via && went_through_here(h, slice_str(c->name)))
         return xchg_fail(x, END_LOOP, "the request went through this proxy before");

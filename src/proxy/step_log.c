@@ -13,9 +13,8 @@ static void xchg_free(struct grave *g)
 {
     struct xchg *x = CONTAINER_OF(g, struct xchg, grave);
 
-    arena_done(&x->arena);
-    mem_free(x->kept);
-    mem_free(x->said);
+    arena_delete(x->arena);
+    access_folded_free(x->folded);
     x->magic = OBJ_DEAD;
     mem_free(x);
 }
@@ -27,30 +26,31 @@ static void count_times(struct stats *st, const struct access_record *r, uint64_
         stats_time(st, STATS_FIRST_BYTE, r->first_byte_us);
 }
 
-static void count(struct xchg *x)
+static void count(struct xchg *x, const struct access_record *r)
 {
     struct stats *st = &x->worker->stats;
 
     stats_add(st, COUNTER_EXCHANGES_ENDED, 1);
-    stats_add(st, COUNTER_BYTES_UP, x->rec.bytes_up);
-    stats_add(st, COUNTER_BYTES_DOWN, x->rec.bytes_down);
-    stats_end(st, x->rec.end);
+    stats_add(st, COUNTER_BYTES_UP, r->bytes_up + x->relay.up.bytes);
+    stats_add(st, COUNTER_BYTES_DOWN, x->relay.down.bytes);
+    stats_end(st, x->end);
     if (x->tunnel)
         stats_add(st, COUNTER_TUNNELS_ENDED, 1);
     else
-        count_times(st, &x->rec, x->worker->loop.now_us);
-    if (x->rec.end == END_NO_MEMORY)
+        count_times(st, r, x->worker->loop.now_us);
+    if (x->end == END_NO_MEMORY)
         stats_add(st, COUNTER_NO_MEMORY, 1);
 }
 
 enum xstep step_log(struct xchg *x)
 {
+    struct access_record *r = xchg_last_record(x);
+
+    r->end = x->end;
     xchg_record(x, ACCESS_END);
-    if (!x->tunnel || explain_is_refusal(x->rec.end))
+    if (!x->tunnel || explain_is_refusal(x->end))
         xchg_note_denial(x);
-    x->rec.bytes_up += x->relay.up.bytes;
-    x->rec.bytes_down = x->relay.down.bytes;
-    count(x);
+    count(x, r);
     relay_stop(&x->relay, &x->worker->loop);
     xchg_drop_upstream(x);
     if (x->req)

@@ -19,34 +19,41 @@ enum { PEEK_READS = 4 };
 
 /* ---- what is found ---- */
 
-/* The record's strings, in a block of their own that takes the place of the one before. The name is mostly the one of the CONNECT. */
+void step_peek_renew(struct xchg *x)
+{
+    struct access_record room;
+    const struct access_record *r = xchg_record_of(x, &room);
+
+    if (x->peek->host.n)
+        x->peek->host = r->host;
+    if (x->peek->pin.n)
+        x->peek->pin = r->sni;
+}
+
+/* For the record. Before the tunnel is there it lies in the arena; later it is folded anew. */
 static int keep(struct xchg *x, const struct peek_said *said)
 {
-    struct slice name = said->read ? clienthello_name(&said->hello) : x->rec.sni;
-    struct slice text = said->text[0] ? slice_str(said->text) : x->rec.detail;
-    bool same = slice_eq(name, x->rec.host);
-    char *p;
+    struct access_record r;
 
     if (!said->read && !said->text[0])
         return 0;
-    if (same)
-        name.n = 0;
-    if (!name.n && !text.n) {
-        x->rec.sni = same ? x->rec.host : SLICE_NONE;
+    if (x->rec)
+        r = *x->rec;
+    else
+        xchg_record_of(x, &r);
+    if (said->read)
+        r.sni = clienthello_name(&said->hello);
+    if (said->text[0])
+        r.detail = slice_str(said->text);
+    if (!x->req) {
+        if (xchg_fold_record(x, &r) < 0)
+            return ERR_NOMEM;
+        step_peek_renew(x);
         return 0;
     }
-    p = mem_alloc(name.n + text.n + 1);
-    if (!p)
-        return ERR_NOMEM;
-    if (name.n)
-        memcpy(p, name.p, name.n);
-    if (text.n)
-        memcpy(p + name.n, text.p, text.n);
-    x->rec.sni = same ? x->rec.host : slice_of(p, name.n);
-    x->rec.detail = slice_of(p + name.n, text.n);
-    mem_free(x->said);
-    x->said = p;
-    return 0;
+    x->rec->sni = arena_dup(x->arena, r.sni);
+    x->rec->detail = arena_dup(x->arena, r.detail);
+    return x->rec->sni.p && x->rec->detail.p ? 0 : ERR_NOMEM;
 }
 
 static enum xstep refused(struct xchg *x, struct peek_said *said)
@@ -55,9 +62,9 @@ static enum xstep refused(struct xchg *x, struct peek_said *said)
 
     if (keep(x, said) < 0)
         return xchg_abort(x, END_NO_MEMORY, NULL);
-    detail = x->rec.detail;
+    detail = xchg_last_record(x)->detail;
     xchg_abort(x, said->reason, NULL);
-    x->rec.detail = detail;
+    x->rec->detail = detail;
     return STEP_LOG;
 }
 
@@ -93,8 +100,8 @@ static enum xstep before_begins(struct xchg *x)
 static enum xstep name_known(struct xchg *x, const struct peek_said *said)
 {
     if (said->read && said->hello.n_name) {
-        x->rec.sni = arena_dup(&x->arena, clienthello_name(&said->hello));
-        if (!x->rec.sni.p)
+        x->rec->sni = arena_dup(x->arena, clienthello_name(&said->hello));
+        if (!x->rec->sni.p)
             return xchg_abort(x, END_NO_MEMORY, NULL);
     }
     x->peek->fresh = x->peek->known = true;
@@ -171,9 +178,9 @@ int step_peek_prepare(struct xchg *x)
     if (!x->peek)
         return ERR_NOMEM;
     x->peek->head_ms = (uint32_t)x->snap->conf->timeouts.head;
-    peek_begin(x->peek, sni, expect, x->rec.host, named);
+    peek_begin(x->peek, sni, expect, x->rec->host, named);
     if (pinned)
-        peek_pin(x->peek, x->rec.sni);
+        peek_pin(x->peek, x->rec->sni);
     return 0;
 }
 

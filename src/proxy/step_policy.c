@@ -6,7 +6,7 @@
 #include "policy/explain.h"
 #include "proxy/access_set.h"
 #include "proxy/kept.h"
-#include "proxy/local.h"
+#include "proxy/local_pages.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
@@ -23,10 +23,10 @@ static void set_host(struct match_facts *f, const struct authority *auth)
         addr_v6(&f->literal, auth->addr, 0);
 }
 
-struct match_facts xchg_facts(const struct xchg *x)
+struct match_facts xchg_facts(const struct xchg *x, const struct access_record *r)
 {
     const struct head *head = x->req ? x->req->head : NULL;
-    struct match_facts f = head ? access_set_bare_facts(&x->rec) : access_set_facts(&x->rec);
+    struct match_facts f = head ? access_set_bare_facts(r) : access_set_facts(r);
 
     if (head) {
         set_host(&f, &head->auth);
@@ -44,21 +44,21 @@ struct match_facts xchg_facts(const struct xchg *x)
 /* What failed, for the log: whoever reads that may know the addresses. */
 static const char *refusal_text(struct xchg *x, const struct verdict *v)
 {
-    struct match_facts f = xchg_facts(x);
+    struct match_facts f = xchg_facts(x, x->rec);
     struct explain e;
 
     f.to = &x->req->refused;
     explain(x->snap->policy, &f, v, EXPLAIN_OPERATOR, &e);
-    return arena_dup(&x->arena, slice_str(e.why)).p;
+    return arena_dup(x->arena, slice_str(e.why)).p;
 }
 
 /* For the record. */
 static void note(struct xchg *x, const struct verdict *v)
 {
     x->req->verdict = *v;
-    x->rec.rule = slice_str(explain_title(v));
-    x->rec.would = v->would ? slice_str(rule_title(v->would)) : v->would_deny ? slice_str(v->place) : SLICE_NONE;
-    x->rec.would_deny = v->would_deny;
+    x->rec->rule = slice_str(explain_title(v));
+    x->rec->would = v->would ? slice_str(rule_title(v->would)) : v->would_deny ? slice_str(v->place) : SLICE_NONE;
+    x->rec->would_deny = v->would_deny;
 }
 
 enum xstep step_policy_refuse(struct xchg *x, const struct verdict *v)
@@ -95,7 +95,7 @@ static enum xstep judged(struct xchg *x, const struct verdict *v)
 /* What is known before an address is. A literal target is its own. */
 static void first_facts(const struct xchg *x, struct match_facts *ret_f)
 {
-    *ret_f = xchg_facts(x);
+    *ret_f = xchg_facts(x, x->rec);
     if (ret_f->literal.sa.sa_family != AF_UNSPEC)
         ret_f->to = &ret_f->literal;
 }
@@ -132,8 +132,8 @@ static enum xstep judge_request(struct xchg *x)
     enum xstep local, limited;
 
     if (x->listen->role != LISTEN_PROXY)
-        return local_site(x);
-    local = local_answer(x);
+        return local_pages_admin(x);
+    local = local_pages_answer(x);
     if (local != STEP_COUNT)
         return local;
     x->req->pending |= MATCH_PENDING_ADDRESS;
@@ -208,7 +208,7 @@ static enum xstep judge_addresses(struct xchg *x)
             return judge_addresses_as_before(x);
         kept_spoil(x);
     }
-    f = xchg_facts(x);
+    f = xchg_facts(x, x->rec);
     /* Which of them it will be is not known yet. Who comes back from waiting for a limit has been judged: the verdict is the rule's that let an address pass, and
      * says nothing about the others any more. */
     if (!x->req->limits.pacing)
@@ -226,7 +226,7 @@ static enum xstep judge_name(struct xchg *x)
     enum xstep limited;
 
     kept_spoil(x);
-    f = xchg_facts(x);
+    f = xchg_facts(x, x->rec);
     if (v.kind == VERDICT_NEEDS)
         v = policy_judge(x->snap->policy, &f, v.rule, &v, NULL);
     if (v.kind != VERDICT_ALLOW)

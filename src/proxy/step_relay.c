@@ -8,8 +8,8 @@
 
 static enum xstep done(struct xchg *x, enum end_reason reason)
 {
-    if (x->rec.end == END_NONE)
-        x->rec.end = reason;
+    if (x->end == END_NONE)
+        x->end = reason;
     return STEP_LOG;
 }
 

@@ -39,10 +39,7 @@ static enum xstep tunnel_begins(struct xchg *x)
     x->relay.active_ms = x->worker->loop.now_ms;
     if (!x->peek)
         return STEP_RELAY;
-    /* The record's strings have moved. */
-    if (x->peek->host.n)
-        x->peek->host = x->rec.host;
-    x->peek->pin = x->rec.sni;
+    step_peek_renew(x);
     x->peek->held_ms = 0;
     return STEP_PEEK;
 }
@@ -51,8 +48,8 @@ bool step_reply_accept(struct xchg *x)
 {
     struct head h = {.response = true, .status = 200, .reason = SLICE("Connection established")};
 
-    x->rec.status = 200;
-    x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
+    x->rec->status = 200;
+    x->rec->first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec->start_us);
     return stream_send_head(x->client, &h, false) == IO_OK && stream_flush(x->client) != IO_ERR && stream_tunnel(x->client) == 0;
 }
 
@@ -79,8 +76,8 @@ static int add_date(struct xchg *x, struct head *h)
 
     if (hdrs_find(&h->fields, HDR_DATE))
         return 0;
-    v = arena_dup(&x->arena, worker_date(x->worker));
-    return v.p ? hdrs_add_known(&h->fields, &x->arena, HDR_DATE, v) : ERR_NOMEM;
+    v = arena_dup(x->arena, worker_date(x->worker));
+    return v.p ? hdrs_add_known(&h->fields, x->arena, HDR_DATE, v) : ERR_NOMEM;
 }
 
 /* What a parent says of itself is kept; so that the list is whole, we are in it too (C71). */
@@ -93,8 +90,8 @@ static int add_proxy_status(struct xchg *x, struct head *h)
         has = slice_eq_nocase(h->fields.v[i].name, name);
     if (!has)
         return 0;
-    v = arena_printf(&x->arena, "\"%s\"; received-status=%d", x->snap->conf->name, h->status);
-    return v.p ? hdrs_add(&h->fields, &x->arena, hdr_id(name), name, v) : ERR_NOMEM;
+    v = arena_printf(x->arena, "\"%s\"; received-status=%d", x->snap->conf->name, h->status);
+    return v.p ? hdrs_add(&h->fields, x->arena, hdr_id(name), name, v) : ERR_NOMEM;
 }
 
 static int filter(struct xchg *x, struct head *h)
@@ -128,14 +125,14 @@ static enum xstep upgraded(struct xchg *x, struct head *h)
     late = judged_late(x);
     if (late != STEP_COUNT)
         return late;
-    x->rec.status = 101;
-    x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
+    x->rec->status = 101;
+    x->rec->first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec->start_us);
     if (xchg_add_via(x, h) < 0)
         return xchg_fail(x, END_NO_MEMORY, NULL);
     if (stream_send_head(x->client, h, false) != IO_OK || stream_flush(x->client) == IO_ERR)
         return xchg_abort(x, END_CLIENT_RESET, NULL);
     pump_stop(&x->relay.up, &x->worker->loop);
-    x->rec.bytes_up += x->relay.up.bytes;
+    x->rec->bytes_up += x->relay.up.bytes;
     return tunnel_begins(x);
 }
 
@@ -165,7 +162,7 @@ static void note_type(struct xchg *x, const struct head *h)
     const struct field *f = hdrs_find(&h->fields, HDR_CONTENT_TYPE);
 
     if (f && !x->req->local)
-        x->rec.type = slice_of(f->value.p, min_size(f->value.n, ACCESS_TYPE_MAX));
+        x->rec->type = slice_of(f->value.p, min_size(f->value.n, ACCESS_TYPE_MAX));
 }
 
 /* Its challenge is ours to meet: a client's credentials are for us (C25, U13). */
@@ -173,12 +170,12 @@ static enum xstep parent_wants_credentials(struct xchg *x)
 {
     const struct hop *p = x->req->parent;
     bool all = x->listen->reasons == REASONS_ALL;
-    const char *text = arena_printf(&x->arena, "the parent %s answered 407: %s", p->text,
+    const char *text = arena_printf(x->arena, "the parent %s answered 407: %s", p->text,
                                     p->authorization.n ? "it does not accept the credentials" : "it wants credentials").p;
     enum xstep next = xchg_fail(x, END_PARENT_AUTH, all ? text : NULL);
 
     if (text)
-        x->rec.detail = slice_str(text);
+        x->rec->detail = slice_str(text);
     return next;
 }
 
@@ -192,8 +189,8 @@ static enum xstep final(struct xchg *x, struct head *h)
     if (h->status == 407 && x->req->parent && !x->req->local)
         return parent_wants_credentials(x);
     x->req->reply = h;
-    x->rec.status = (uint16_t)h->status;
-    x->rec.first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec.start_us);
+    x->rec->status = (uint16_t)h->status;
+    x->rec->first_byte_us = (uint32_t)(x->worker->loop.now_us - x->rec->start_us);
     if (filter(x, h) < 0)
         return xchg_fail(x, END_NO_MEMORY, NULL);
     if (stream_send_head(x->client, h, !content) != IO_OK)
@@ -219,30 +216,36 @@ static bool is_whole(const struct xchg *x)
     return p->state == PUMP_OFF || (p->replay && !p->replay->lost);
 }
 
+/* Of a connection, not of the origin: a time that has passed is what its mux says when nothing comes on it at all, not even the answer to a PING. */
+static bool is_lost(const struct xchg *x)
+{
+    enum end_reason r = x->upstream->fault.reason;
+
+    return r == END_UPSTREAM_CLOSED || r == END_UPSTREAM_RESET || r == END_UPSTREAM_TIMEOUT;
+}
+
 /* A kept connection may have been closed by the origin as the request went out: then nobody has acted on it (RFC 9110 9.2.2,
  * RFC 9112 9.3.1). Only idempotent methods, only while every byte of the upload is at hand, only before a byte of an answer. What the peer says that
  * it has not processed is sent again whatever its method, once (C66). */
 static bool may_replay(const struct xchg *x)
 {
     const struct xreq *q = x->req;
-    enum end_reason r = x->upstream->fault.reason;
 
     if (!is_whole(x) || q->interim || x->upstream->begun)
         return false;
     if (x->upstream->unprocessed)
         return !q->again;
-    return x->rec.reused && !q->fresh_only && method_idempotent(q->head->method) && (r == END_UPSTREAM_CLOSED || r == END_UPSTREAM_RESET);
+    return x->rec->reused && !q->fresh_only && method_idempotent(q->head->method) && is_lost(x);
 }
 
 /* A parent that breaks off before an answer: the next alternative, for what can be sent again. */
 static bool fails_over(struct xchg *x)
 {
     const struct xreq *q = x->req;
-    enum end_reason r = x->upstream->fault.reason;
 
     if (!q->parent || !is_whole(x) || q->interim || x->upstream->begun || !method_idempotent(q->head->method))
         return false;
-    return (r == END_UPSTREAM_CLOSED || r == END_UPSTREAM_RESET) && xchg_next_alternative(x);
+    return is_lost(x) && xchg_next_alternative(x);
 }
 
 static enum xstep no_answer(struct xchg *x)
@@ -250,7 +253,7 @@ static enum xstep no_answer(struct xchg *x)
     if (may_replay(x) || fails_over(x)) {
         stats_add(&x->worker->stats, COUNTER_REPLAYS, 1);
         pump_stop(&x->relay.up, &x->worker->loop);
-        x->rec.bytes_up += x->relay.up.bytes;
+        x->rec->bytes_up += x->relay.up.bytes;
         x->relay.up = (struct pump){.state = PUMP_OFF};
         x->req->again |= x->upstream->unprocessed;
         x->req->fresh_only = true;
@@ -304,7 +307,7 @@ enum xstep step_reply(struct xchg *x)
         x->req->uploaded = x->relay.up.state == PUMP_DONE;
         x->relay.active_ms = x->worker->loop.now_ms;
     }
-    switch (stream_recv_head(x->upstream, &x->arena, &h)) {
+    switch (stream_recv_head(x->upstream, x->arena, &h)) {
     case IO_OK:
         break;
     case IO_AGAIN:

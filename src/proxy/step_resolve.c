@@ -24,7 +24,7 @@ static enum xstep answered(struct xchg *x)
 {
     struct xreq *q = x->req;
 
-    x->rec.dns_us = (uint32_t)(x->worker->loop.now_us - q->phase_us);
+    x->rec->dns_us = (uint32_t)(x->worker->loop.now_us - q->phase_us);
     if (q->answer.status != RESOLVE_OK)
         return unanswered(x);
     q->resolved = true;

@@ -51,7 +51,7 @@ static void order(struct xchg *x)
 static enum xstep find(struct xchg *x)
 {
     struct xreq *q = x->req;
-    struct match_facts facts = xchg_facts(x);
+    struct match_facts facts = xchg_facts(x, x->rec);
     bool needs = false;
 
     facts.to = q->resolved ? &q->addrs[0] : NULL;
@@ -98,7 +98,7 @@ static enum xstep direct(struct xchg *x)
     if (q->n_addrs)
         return STEP_DIAL;
     return xchg_fail(x, END_CONNECT_UNREACHABLE,
-                     arena_printf(&x->arena, "`upstream` (%s) has no source address of the target's family", q->route->place).p);
+                     arena_printf(x->arena, "`upstream` (%s) has no source address of the target's family", q->route->place).p);
 }
 
 enum xstep step_route_resolve(struct xchg *x)

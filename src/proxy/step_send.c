@@ -5,7 +5,6 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "proto/url.h"
-#include "proxy/dial.h"
 #include "proxy/kept.h"
 #include "proxy/worker.h"
 #include "proxy/xchg.h"
@@ -15,7 +14,7 @@
 /* Host first where there was none (RFC 9112 3.2), else where it stood; always from the target (C9). */
 static int set_host(struct xchg *x, struct head *h)
 {
-    struct slice host = url_host_field(&x->arena, &h->auth, h->scheme);
+    struct slice host = url_host_field(x->arena, &h->auth, h->scheme);
     struct field *f;
 
     if (!host.p)
@@ -25,7 +24,7 @@ static int set_host(struct xchg *x, struct head *h)
         f->value = host;
         return 0;
     }
-    if (hdrs_add_known(&h->fields, &x->arena, HDR_HOST, host) < 0)
+    if (hdrs_add_known(&h->fields, x->arena, HDR_HOST, host) < 0)
         return ERR_NOMEM;
     for (uint32_t i = h->fields.n - 1; i > 0; i--) {
         struct field t = h->fields.v[i];
@@ -46,7 +45,7 @@ static int set_max_forwards(struct xchg *x, struct head *h)
         return 0;
     if (num_dec(f->value, UINT32_MAX, &n) < 0 || n == 0)
         return 0;
-    f->value = arena_printf(&x->arena, "%u", (unsigned)(n - 1));
+    f->value = arena_printf(x->arena, "%u", (unsigned)(n - 1));
     return f->value.p ? 0 : ERR_NOMEM;
 }
 
@@ -69,13 +68,13 @@ static enum xstep ask_limits(struct xchg *x)
     /* With one address nothing is new. */
     if (x->snap->n_limits == 0 || (kept_leads(x) && x->req->n_addrs == 1))
         return STEP_COUNT;
-    f = xchg_facts(x);
-    f.to = xchg_target(x);
+    f = xchg_facts(x, x->rec);
+    f.to = xchg_target(x, x->rec);
     f.pending = 0;
     return limits_ask(x, LIMITS_DIALLED, &f);
 }
 
-/* A parent gets the whole target, by the checked address where that is wanted, and what proves that it is us. */
+/* A parent gets the whole target, and what proves that it is us. */
 static int for_parent(struct xchg *x, struct head *h)
 {
     const struct xreq *q = x->req;
@@ -83,17 +82,15 @@ static int for_parent(struct xchg *x, struct head *h)
     struct hdrs fields = h->fields;
 
     h->to_proxy = true;
-    if (q->route->resolve && q->resolved && dial_address(&x->arena, &q->addrs[0], &h->auth) < 0)
-        return ERR_NOMEM;
     if (!secret.n)
         return 0;
     /* The list itself stays as it is: the next to get it may be another. */
-    h->fields.v = arena_alloc(&x->arena, (fields.n + 1) * sizeof(*fields.v));
+    h->fields.v = arena_alloc(x->arena, (fields.n + 1) * sizeof(*fields.v));
     if (!h->fields.v)
         return ERR_NOMEM;
     memcpy(h->fields.v, fields.v, fields.n * sizeof(*fields.v));
     h->fields.cap = fields.n + 1;
-    return hdrs_add_known(&h->fields, &x->arena, HDR_PROXY_AUTHORIZATION, secret);
+    return hdrs_add_known(&h->fields, x->arena, HDR_PROXY_AUTHORIZATION, secret);
 }
 
 static enum io send_head(struct xchg *x, bool content)
@@ -102,7 +99,7 @@ static enum io send_head(struct xchg *x, bool content)
 
     if (!x->req->parent)
         return stream_send_head(x->upstream, x->req->head, !content);
-    copy = arena_alloc(&x->arena, sizeof(*copy));
+    copy = arena_alloc(x->arena, sizeof(*copy));
     if (copy)
         *copy = *x->req->head;
     if (!copy || for_parent(x, copy) < 0) {

@@ -174,7 +174,7 @@ static struct suspect suspect_of(const struct lookout *l, enum sweep_kind kind)
 {
     return (struct suspect){
         .session = l->session,
-        .xchg = l->xchg ? l->xchg->rec.id : 0,
+        .xchg = l->xchg ? xchg_id(l->xchg) : 0,
         .bytes = l->conn ? l->conn->rx_bytes + l->conn->tx_bytes : 0,
         .kind = kind,
     };
@@ -242,7 +242,7 @@ static void sweep_say(const struct worker *w, const struct lookout *l, enum swee
     }
     xchg_trail_text(l->xchg->trail, trail);
     log_limited(LOG_ERROR, SWEEP_SAID, "worker %u: a wake-up was lost: exchange %llu from %s, step %s (%s), missed %s%s; it goes on now, please report it", w->id,
-                (unsigned long long)l->xchg->rec.id, client, xchg_step_name(l->xchg->step), trail, kind_text(kind), listens);
+                (unsigned long long)xchg_id(l->xchg), client, xchg_step_name(l->xchg->step), trail, kind_text(kind), listens);
 }
 
 static unsigned bits_of(enum sweep_kind kind)

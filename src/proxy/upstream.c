@@ -368,10 +368,10 @@ enum upstream_turn_state upstream_turn_ask(struct upstream *u, struct upstream_t
     if (t->state == TURN_OURS)
         return TURN_OURS;
     upstream_turn_end(u, t, UPSTREAM_GIVEN_UP);
-    if (u->alone[key % UPSTREAM_ALONE_SLOTS] == key)
-        return TURN_NONE;
     t->key = key;
     t->task = task;
+    if (u->alone[key % UPSTREAM_ALONE_SLOTS] == key)
+        return TURN_NONE;
     LIST_EACH(it, &u->turns)
     {
         struct upstream_turn *other = LIST_ENTRY(it, struct upstream_turn, link);
@@ -392,8 +392,8 @@ void upstream_turn_end(struct upstream *u, struct upstream_turn *t, enum upstrea
 
     if (t->state == TURN_OURS && news == UPSTREAM_ALONE)
         *slot = t->key;
-    else if (t->state == TURN_OURS && news == UPSTREAM_SHARED && *slot == t->key)
-        *slot = 0;
+    else if (news == UPSTREAM_SHARED && *slot == t->key)
+        *slot = 0; /* it speaks the other kind now: others wait for it again */
     if (t->state == TURN_OURS)
         LIST_EACH(it, &t->waiters)
         {

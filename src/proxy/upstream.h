@@ -69,7 +69,7 @@ struct upstream_turn {
 /* OURS: dial it, and tell with upstream_turn_end. WAITS: another does; task is woken with TASK_HELPER when there is news (TOLD). NONE: dial it, without telling: it is known that its
  * connections are not shared. */
 enum upstream_turn_state upstream_turn_ask(struct upstream *u, struct upstream_turn *t, const struct upstream_want *want, struct task *task);
-/* Any state; NONE after. */
+/* Any state; NONE after. That it is shared after all is news also where NONE was asked. */
 void upstream_turn_end(struct upstream *u, struct upstream_turn *t, enum upstream_news news);
 
 #endif

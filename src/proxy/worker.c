@@ -21,7 +21,7 @@ void worker_take(struct worker *w, struct conn *conn, const struct addr *peer, u
 {
     static const struct addr unknown; /* it counts for all, and for nobody yet */
     struct session_opts o = {.client = peer, .listen_id = listen_id, .role = role};
-    bool stands_for_others = greet_expects_header(snapshot_listen_find(w->snap, listen_id), peer);
+    bool stands_for_others = greet_expects_header(worker_listen_of(w, listen_id, NULL), peer);
 
     /* Whoever looks after ginnel gets in. */
     if (role == LISTEN_PROXY)
@@ -210,7 +210,92 @@ void worker_unlisten(struct worker *w, unsigned id)
 
 /* ---- snapshots ---- */
 
-enum { WORKER_CHORES_MS = 1000 };
+enum { WORKER_CHORES_MS = 1000, WORKER_QUEUE_MS = 1000 };
+
+const struct snapshot_listen *worker_listen_of(const struct worker *w, unsigned id, const struct snapshot **ret_snap)
+{
+    const struct snapshot *s = w->snap;
+    const struct snapshot_listen *l = snapshot_listen_find(s, id);
+
+    for (unsigned i = 0; i < WORKER_BEFORE_MAX && !l && w->before[i].snap; i++) {
+        s = w->before[i].snap;
+        l = snapshot_listen_find(s, id);
+    }
+    if (ret_snap)
+        *ret_snap = s;
+    return l;
+}
+
+static bool is_missed(const struct snapshot *old, const struct snapshot *fresh)
+{
+    for (unsigned i = 0; i < old->n_listen; i++)
+        if (old->listen[i].role == LISTEN_PROXY && !snapshot_listen_find(fresh, old->listen[i].id))
+            return true;
+    return false;
+}
+
+static void give_back_before(struct worker *w, unsigned i)
+{
+    if (w->before[i].snap)
+        snapshot_return(w->before[i].snap, w->id);
+    w->before[i].snap = NULL;
+}
+
+/* Those in the queues of listeners that are gone, on their way from another worker, or in the middle of their greeting, are met as they were let in. */
+static void keep_before(struct worker *w, struct snapshot *old)
+{
+    const struct proxy_conf *c = old->conf;
+
+    give_back_before(w, WORKER_BEFORE_MAX - 1);
+    memmove(&w->before[1], &w->before[0], sizeof(w->before) - sizeof(w->before[0]));
+    w->before[0] = (struct worker_before){
+        .snap = old,
+        .least_ms = w->loop.now_ms + WORKER_QUEUE_MS,
+        .until_ms = w->loop.now_ms + c->timeouts.head + c->timeouts.tls + WORKER_QUEUE_MS,
+    };
+    task_wake(&w->chores, TASK_TIMER);
+}
+
+/* Of many it is not asked: their time ends it. */
+static bool is_greeting_by(const struct worker *w, const struct snapshot *before)
+{
+    unsigned n = 0;
+
+    LIST_EACH(it, &w->sessions)
+    {
+        const struct session *s = LIST_ENTRY(it, struct session, link);
+
+        if (++n > WORKER_BEFORE_LOOKS)
+            return true;
+        if ((s->state == SESSION_GREET || s->state == SESSION_TLS) && snapshot_listen_find(before, s->listen_id) && !snapshot_listen_find(w->snap, s->listen_id))
+            return true;
+    }
+    return false;
+}
+
+static bool is_over(const struct worker *w, const struct worker_before *b)
+{
+    return b->until_ms <= w->loop.now_ms || (b->least_ms <= w->loop.now_ms && !is_greeting_by(w, b->snap));
+}
+
+/* True: there are some. */
+static bool worker_keeps_before(struct worker *w)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < WORKER_BEFORE_MAX; i++) {
+        struct worker_before b = w->before[i];
+
+        if (b.snap && is_over(w, &b)) {
+            give_back_before(w, i);
+        } else if (b.snap) {
+            w->before[i].snap = NULL;
+            w->before[n++] = b;
+        }
+    }
+    return n > 0;
+}
+
 
 /* True: it still has lookups under way. */
 static bool worker_keep_resolver(struct worker *w)
@@ -247,6 +332,7 @@ static void worker_chores(struct task *t, unsigned bits)
     bool again = worker_keep_resolver(w);
 
     UNUSED(bits);
+    again |= worker_keeps_before(w);
     again |= worker_retry_listeners(w);
     if (again)
         timer_set(&w->chores_timer, WORKER_CHORES_MS);
@@ -291,6 +377,7 @@ static void worker_set_h2(struct worker *w, const struct proxy_conf *c)
     w->h2.window_max = (uint32_t)c->h2.window_max;
     w->h2.resets_rate = (uint32_t)c->h2.resets;
     w->h2.resets_burst = (uint32_t)min_size(c->h2.resets * H2_BURSTS, UINT32_MAX);
+    w->h2.reach_ms = c->timeouts.connect;
     w->h2.control_rate = (uint32_t)c->h2.control;
     w->h2.control_burst = (uint32_t)min_size(c->h2.control * H2_BURSTS, UINT32_MAX);
     worker_set_credit(w, c->h2.credit);
@@ -311,7 +398,10 @@ void worker_use(struct worker *w, struct snapshot *snap)
         return;
     kept_list_drop(&w->kept);
     worker_new_resolver(w, snap->resolve);
-    snapshot_return(old, w->id);
+    if (w->id != WORKER_HOUSE && is_missed(old, snap))
+        keep_before(w, old);
+    else
+        snapshot_return(old, w->id);
     if (snap->policy->recheck)
         recheck_start(&w->recheck);
 }
@@ -557,6 +647,8 @@ void worker_done(struct worker *w)
     resolver_free(w->resolver);
     /* What was closed here is buried; the loop's own end frees it. */
     loop_done(&w->loop);
+    for (unsigned i = 0; i < WORKER_BEFORE_MAX; i++)
+        give_back_before(w, i);
     snapshot_return(w->snap, w->id);
     w->magic = OBJ_DEAD;
 }

@@ -34,7 +34,7 @@
 /* REFUSING: sessions that wait for the request that they will refuse; what comes beside them is turned away when it is accepted. */
 enum { WORKER_REFUSING_MAX = 64 };
 /* WORKER_HOUSE: the id of the main thread's, which carries no traffic. */
-enum { WORKER_MAX = 64, WORKER_HOUSE = WORKER_MAX, WORKER_LISTENERS_MAX = 128 };
+enum { WORKER_MAX = 64, WORKER_HOUSE = WORKER_MAX, WORKER_LISTENERS_MAX = 128, WORKER_BEFORE_MAX = 4, WORKER_BEFORE_LOOKS = 4096 };
 _Static_assert((int)WORKER_HOUSE < (int)SNAPSHOT_WORKERS_MAX, "the house borrows snapshots too");
 
 enum worker_phase { WORKER_RUN = 0, WORKER_DRAIN, WORKER_STOPPED };
@@ -84,6 +84,7 @@ struct worker {
     site_fn site;
     void *site_owner;
     uint64_t next_id; /* of exchanges */
+    struct access_record ending; /* a tunnel's record, while it ends (xchg_last_record) */
     uint64_t date_s;  /* worker_date's */
     char date[DATE_HTTP_LEN + 1];
     uint64_t minute_at; /* worker_minute's: which minute since 1970 it is about */
@@ -125,7 +126,11 @@ struct worker {
     _Atomic uint64_t drain_grace_ms;
     struct msg change_msg; /* worker_post_change's */
     struct worker_change *change;
-    struct task chores; /* lets go of the old resolver */
+    struct worker_before {
+        struct snapshot *snap; /* NULL: none */
+        uint64_t least_ms, until_ms; /* how long it is kept: at least, and in any case */
+    } before[WORKER_BEFORE_MAX]; /* newest first: had listeners that are gone, and who was let in there greets by them */
+    struct task chores; /* lets go of the old resolver, and of those */
     struct timer chores_timer;
 };
 
@@ -156,6 +161,9 @@ int worker_listen(struct worker *w, int fd, unsigned id, enum listen_role role) 
 void worker_listen_later(struct worker *w, int fd, unsigned id, enum listen_role role);
 /* Serves what waits in the listener's queue, then accepts no more from it. */
 void worker_unlisten(struct worker *w, unsigned id);
+/* What a listener says to who is let in there: of one that a reload has just removed, what the snapshot before said, for as long as a greeting may last. ret_snap: whose it is, may be
+ * NULL. NULL: nobody knows it any more. */
+const struct snapshot_listen *worker_listen_of(const struct worker *w, unsigned id, const struct snapshot **ret_snap);
 /* From now on exchanges borrow this one. */
 void worker_use(struct worker *w, struct snapshot *snap);
 /* A connection for this worker, on its thread. Takes the conn. */

@@ -81,7 +81,7 @@ void xchg_describe(const struct task *t, struct stall_seen *seen)
         return;
     x = CONTAINER_OF((struct task *)(uintptr_t)t, struct xchg, task);
     seen->step = xchg_step_name(x->step);
-    seen->id = x->rec.id;
+    seen->id = xchg_id(x);
 }
 
 unsigned xchg_trail_first(const uint8_t trail[XCHG_TRAIL])
@@ -127,25 +127,26 @@ struct xchg *xchg_new(struct session *s, struct stream *client)
     x->client = client;
     task_init(&x->task, &w->loop, "exchange", xchg_run);
     timer_init(&x->timer, &x->task);
-    arena_init(&x->arena, &w->loop.pages, (size_t)w->limits.head * 6 + XCHG_ARENA_PAGES * 4096);
-    x->req = arena_zalloc(&x->arena, sizeof(*x->req));
+    x->arena = arena_new(&w->loop.pages, (size_t)w->limits.head * 6 + XCHG_ARENA_PAGES * 4096);
+    x->req = x->arena ? arena_zalloc(x->arena, sizeof(*x->req)) : NULL;
     if (!x->req) {
-        arena_done(&x->arena);
+        arena_delete(x->arena);
         mem_free(x);
         return NULL;
     }
     list_init(&x->req->resolve.link);
+    x->rec = &x->req->rec;
     x->snap = w->snap;
     snapshot_borrow(x->snap, w->id);
     x->listen = session_listen(s, x->snap);
-    x->rec.listener = slice_str(x->listen->name);
+    x->rec->listener = slice_str(x->listen->name);
     /* Unique in this process: who, and which one of theirs; below 2^53, for readers of JSON with doubles. */
-    x->rec.id = (uint64_t)w->id << 46 | ++w->next_id;
-    x->rec.start_us = w->loop.now_us;
-    x->rec.wall_ms = w->loop.wall_ms;
-    x->rec.client = s->client;
-    x->rec.door = s->door;
-    x->rec.end = END_NONE;
+    x->rec->id = (uint64_t)w->id << 46 | ++w->next_id;
+    x->rec->start_us = w->loop.now_us;
+    x->rec->wall_ms = w->loop.wall_ms;
+    x->rec->client = s->client;
+    x->rec->door = s->door;
+    x->rec->end = x->end = END_NONE;
     stats_add(&w->stats, COUNTER_EXCHANGES, 1);
     return x;
 }
@@ -168,7 +169,7 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
     const struct worker *w = x->worker;
 
     /* Once it has ended for a reason, its answer has what time the worker leaves it. */
-    if (w->phase == WORKER_DRAIN && w->drain_until_ms < at_ms && x->rec.end == END_NONE) {
+    if (w->phase == WORKER_DRAIN && w->drain_until_ms < at_ms && x->end == END_NONE) {
         at_ms = w->drain_until_ms;
         reason = END_DRAINED;
     }
@@ -251,8 +252,8 @@ void xchg_drop_upstream(struct xchg *x)
 
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail)
 {
-    x->rec.end = reason;
-    x->rec.detail = detail ? slice_str(detail) : SLICE_NONE;
+    x->end = reason;
+    xchg_last_record(x)->detail = detail ? slice_str(detail) : SLICE_NONE;
     xreq_stop(x->req);
     relay_stop(&x->relay, &x->worker->loop);
     if (x->upstream && (x->upstream->rx != STREAM_END || x->upstream->tx != STREAM_END))
@@ -263,7 +264,7 @@ enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail
 
 enum xstep xchg_reply_local(struct xchg *x, struct head *head, struct slice body)
 {
-    struct stream *local = stream_local_new(&x->arena, head, body);
+    struct stream *local = stream_local_new(x->arena, head, body);
 
     if (!local)
         return xchg_abort(x, END_NO_MEMORY, NULL);
@@ -284,8 +285,8 @@ enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail)
     if (x->upstream && !x->req->local && (x->upstream->rx != STREAM_END || x->upstream->tx != STREAM_END))
         stream_reset(x->upstream);
     xchg_drop_upstream(x);
-    x->rec.end = reason;
-    x->rec.detail = detail ? slice_str(detail) : SLICE_NONE;
+    x->end = reason;
+    x->rec->detail = detail ? slice_str(detail) : SLICE_NONE;
     if (local_error(x, reason, detail, &head, &body) < 0)
         return xchg_abort(x, END_NO_MEMORY, NULL);
     return xchg_reply_local(x, head, body);
@@ -293,11 +294,9 @@ enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail)
 
 /* ---- which way ---- */
 
-const struct addr *xchg_target(const struct xchg *x)
+const struct addr *xchg_target(const struct xchg *x, const struct access_record *r)
 {
-    if (!x->rec.via.n)
-        return &x->rec.peer;
-    return x->to;
+    return r->via.n ? x->to : &r->peer;
 }
 
 const struct alternative *xchg_alternative(const struct xchg *x)
@@ -320,6 +319,42 @@ bool xchg_next_alternative(struct xchg *x)
 
 /* ---- the record ---- */
 
+uint64_t xchg_id(const struct xchg *x)
+{
+    return x->rec ? x->rec->id : access_folded_id(x->folded);
+}
+
+const struct access_record *xchg_record_of(const struct xchg *x, struct access_record *room)
+{
+    if (x->rec)
+        return x->rec;
+    access_unfold(x->folded, room);
+    room->client = x->session->client;
+    room->door = x->session->door;
+    return room;
+}
+
+struct access_record *xchg_last_record(struct xchg *x)
+{
+    if (!x->rec) {
+        xchg_record_of(x, &x->worker->ending);
+        x->rec = &x->worker->ending;
+    }
+    return x->rec;
+}
+
+int xchg_fold_record(struct xchg *x, const struct access_record *r)
+{
+    struct access_folded *f = access_fold(r);
+
+    if (!f)
+        return ERR_NOMEM;
+    access_folded_free(x->folded);
+    x->folded = f;
+    x->rec = NULL;
+    return 0;
+}
+
 void xchg_record(struct xchg *x, enum access_event event)
 {
     struct worker *w = x->worker;
@@ -327,7 +362,10 @@ void xchg_record(struct xchg *x, enum access_event event)
 
     if (!w->shard || x->silent || !w->snap->conf->access_log)
         return;
-    r = x->rec;
+    if (x->rec)
+        r = *x->rec; /* not in `room` */
+    else
+        xchg_record_of(x, &r);
     r.event = event;
     r.tunnel = x->tunnel;
     r.bytes_up += x->relay.up.bytes;
@@ -341,12 +379,12 @@ void xchg_note_denial(struct xchg *x)
 {
     struct worker *w = x->worker;
     static const struct addr none;
-    const struct addr *to = x->req && x->req->refused.sa.sa_family != AF_UNSPEC ? &x->req->refused : xchg_target(x);
+    struct access_record room;
+    const struct access_record *r = xchg_record_of(x, &room);
+    const struct addr *to = x->req && x->req->refused.sa.sa_family != AF_UNSPEC ? &x->req->refused : xchg_target(x, r);
 
-    if (!to)
-        to = &none;
-    if (w->denials && !x->silent && denials_wants(&x->rec))
-        denials_put(w->denials, &x->rec, to, worker_minute(w));
+    if (w->denials && !x->silent && denials_wants(r))
+        denials_put(w->denials, r, to ? to : &none, worker_minute(w));
 }
 
 static void give_snapshot_back(struct xchg *x)
@@ -361,14 +399,15 @@ static void give_snapshot_back(struct xchg *x)
         snapshot_return(s, x->worker->id);
 }
 
-/* The listener's and the rule's names are the snapshot's. */
+/* The listener's and the rule's names are the snapshot's. A tunnel's record has its own. */
 static int keep_names(struct xchg *x)
 {
-    struct slice *s[] = {&x->rec.listener, &x->rec.rule, &x->rec.would, &x->rec.via};
+    struct access_record *r = x->rec;
+    struct slice *s[] = {&r->listener, &r->rule, &r->would, &r->via};
 
-    for (unsigned i = 0; i < ARRAY_LEN(s) && !x->tunnel; i++)
+    for (unsigned i = 0; i < ARRAY_LEN(s); i++)
         if (s[i]->n) {
-            *s[i] = arena_dup(&x->arena, *s[i]);
+            *s[i] = arena_dup(x->arena, *s[i]);
             if (!s[i]->p)
                 return ERR_NOMEM;
         }
@@ -379,7 +418,7 @@ int xchg_leave_snapshot(struct xchg *x)
 {
     const struct proxy_conf *c = x->snap->conf;
 
-    if (keep_names(x) < 0)
+    if (!x->tunnel && keep_names(x) < 0)
         return ERR_NOMEM;
     x->times.idle_ms = (uint32_t)(x->tunnel ? c->timeouts.tunnel : c->timeouts.idle);
     x->times.half_close_ms = (uint32_t)c->timeouts.half_close;
@@ -407,31 +446,16 @@ void xchg_end(struct xchg *x)
     x->peek = NULL;
 }
 
-/* The strings of the record move into one block of their own; everything else of the request goes. */
+/* The record is folded; everything else of the request goes. */
 int xchg_shed(struct xchg *x)
 {
-    struct access_record *r = &x->rec;
-    struct slice *s[] = {&r->method, &r->host, &r->path,   &r->agent,  &r->referer, &r->type, &r->listener,
-                         &r->rule,   &r->user, &r->groups, &r->labels, &r->granted, &r->would, &r->sni, &r->via};
-    size_t n = 0;
-    char *p;
-
-    for (unsigned i = 0; i < ARRAY_LEN(s); i++)
-        n += s[i]->n;
-    p = mem_alloc(n + 1);
-    if (!p)
+    if (xchg_fold_record(x, x->rec) < 0)
         return ERR_NOMEM;
-    x->kept = p;
-    for (unsigned i = 0; i < ARRAY_LEN(s); i++) {
-        if (s[i]->n)
-            memcpy(p, s[i]->p, s[i]->n);
-        s[i]->p = p;
-        p += s[i]->n;
-    }
     xreq_stop(x->req);
     kept_shed(x);
     x->req = NULL;
-    arena_done(&x->arena);
+    arena_delete(x->arena);
+    x->arena = NULL;
     return 0;
 }
 
@@ -444,11 +468,11 @@ int xchg_add_via(struct xchg *x, struct head *h)
 
     if (!c->via)
         return 0;
-    p = arena_alloc(&x->arena, version.n + n);
+    p = arena_alloc(x->arena, version.n + n);
     if (!p)
         return ERR_NOMEM;
     memcpy(p, version.p, version.n);
     memcpy(p + version.n, c->name, n);
     v = slice_of(p, version.n + n);
-    return hdrs_add_known(&h->fields, &x->arena, HDR_VIA, v);
+    return hdrs_add_known(&h->fields, x->arena, HDR_VIA, v);
 }

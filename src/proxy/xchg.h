@@ -13,6 +13,7 @@
 #include "policy/route.h"
 #include "policy/verdict.h"
 #include "proxy/access.h"
+#include "proxy/access_fold.h"
 #include "proxy/limits_ask.h"
 #include "proxy/pace.h"
 #include "proxy/relay.h"
@@ -42,6 +43,7 @@ enum { XCHG_TRAIL = 12 };
 
 /* What only the way to the relay needs; a tunnel sheds it with the arena. */
 struct xreq {
+    struct access_record rec;
     struct head *head;  /* the request, as received until step send makes it what is sent */
     struct head *reply; /* the response being passed on */
     struct verdict verdict;
@@ -112,14 +114,14 @@ struct xchg {
         uint64_t body_rate;              /* of a message; 0: none is asked for */
     } times; /* what the relay needs of the snapshot */
     uint64_t log_at_ms; /* when the next such record is due */
-    struct arena arena;
+    struct arena *arena; /* NULL once shed */
     struct xreq *req; /* NULL once shed */
-    char *kept;       /* tunnel: the record's strings */
+    struct access_record *rec; /* req's; of a tunnel NULL, see xchg_record_of */
+    struct access_folded *folded; /* of a tunnel: the record */
     struct peek *peek; /* step peek's, while it has something to look for */
     struct addr *to;  /* beside a parent: the target's address that was judged; NULL: it was judged by name (mem_*) */
-    char *said;       /* tunnel: what that found, for the record; mem_* */
     char *body;       /* of a local reply that is too large for the arena; mem_* */
-    struct access_record rec;
+    enum end_reason end; /* NONE: it goes on */
     uint8_t trail[XCHG_TRAIL]; /* the last steps, newest last */
     struct grave grave;
 };
@@ -167,10 +169,10 @@ enum xstep xchg_wait_until(struct xchg *x, uint64_t at_ms, enum end_reason reaso
 /* The exchange cannot go on. If the client can still be answered: REPLY, with a local stream that says why; else both sides are
  * reset: LOG. detail is static or in the arena. */
 enum xstep xchg_fail(struct xchg *x, enum end_reason reason, const char *detail);
-/* What policy is asked about, as far as it is known. */
-struct match_facts xchg_facts(const struct xchg *x);
-/* The address for those facts, where something is or was dialled: not a parent's. NULL: none. */
-const struct addr *xchg_target(const struct xchg *x);
+/* What policy is asked about, as far as it is known. They lend from r, the exchange's record. */
+struct match_facts xchg_facts(const struct xchg *x, const struct access_record *r);
+/* The address for those facts, where something is or was dialled: not a parent's. It may lie in r, the exchange's record. NULL: none. */
+const struct addr *xchg_target(const struct xchg *x, const struct access_record *r);
 /* The resolver's failure is the end. */
 enum xstep step_resolve_fail(struct xchg *x);
 /* A direct alternative: the name is resolved after all, and its addresses are judged. */
@@ -185,6 +187,8 @@ enum xstep step_policy_refuse(struct xchg *x, const struct verdict *v);
 bool step_reply_accept(struct xchg *x);
 /* A tunnel is about to begin: whether its first bytes are to be looked at (x->peek then). ERR_NOMEM. */
 int step_peek_prepare(struct xchg *x) MUST_USE;
+/* The record's strings have moved: what it lends of them. */
+void step_peek_renew(struct xchg *x);
 /* Bytes of the origin's are waited for; for the sweep. */
 bool step_peek_wants_origin(const struct xchg *x);
 /* Waits as a tunnel that is quiet does; and the records while it lives. */
@@ -194,6 +198,13 @@ void step_relay_tell(struct xchg *x);
 enum xstep xchg_abort(struct xchg *x, enum end_reason reason, const char *detail);
 /* Keeps a refusal, or what would have been one, for whoever asks what was denied. Once an exchange: a tunnel when it begins, the others at their end. */
 void xchg_note_denial(struct xchg *x);
+/* What is known of it, to be read: its record, or a tunnel's unfolded into *room. The client's address and the door are in it, the end is not. */
+const struct access_record *xchg_record_of(const struct xchg *x, struct access_record *room);
+/* The same, to be written to, of an exchange that ends in this very call: a tunnel's lies in the worker's room then. */
+struct access_record *xchg_last_record(struct xchg *x);
+/* A tunnel's record is this from now on; r's strings may be those of the present one. ERR_NOMEM: it stays. */
+int xchg_fold_record(struct xchg *x, const struct access_record *r) MUST_USE;
+uint64_t xchg_id(const struct xchg *x);
 /* One record now: BEGIN or STILL of a tunnel, or the END. */
 void xchg_record(struct xchg *x, enum access_event event);
 /* Entering the relay: copies what it needs of the snapshot and gives that back. ERR_NOMEM. */

@@ -2,6 +2,7 @@
 """Real clients, a real ginnel, real origins. Servers live as long as the session; files are gone at its end."""
 
 import contextlib
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -10,8 +11,10 @@ import pytest
 
 from harness import DnsServer, Ginnel, have_ipv6, scaled, scope
 from harness.origins import NAMES, Nginx, clean_env
-from harness.others import Haproxy, Nghttpx
-from harness.sides import SIDES, Side, listen
+from harness.sides import listen
+from harness.ways import WAYS, Ways, missing
+
+WATCHED = ("clear-h1", "tls-h2")  # what runs with the threads watched
 
 
 @pytest.fixture(scope="session")
@@ -54,47 +57,12 @@ def running_proxy(names):
     ginnel.close()
 
 
-class Front:
-    """A side as an h1 client sees it: a plain http:// proxy, whatever carries the client's bytes to ginnel. .native is ginnel's own URL."""
-
-    def __init__(self, name, proxy, certificates, workdir):
-        self.name, self.ca = name, certificates.ca
-        side = Side.of(name, proxy, certificates.authority)
-        self.native, self.is_tls, self.is_h2 = side.url, side.is_tls, side.is_h2
-        self.other = None
-        if side.is_h2:
-            self.other = Nghttpx(workdir, side.address, ca=certificates.ca if side.is_tls else None)
-        elif side.is_tls:
-            self.other = Haproxy.into_tls(workdir, side.address, certificates.ca)
-        self.host, self.port = self.other.address if self.other else side.address
-        self.addr, self.url = f"{self.host}:{self.port}", f"http://{self.host}:{self.port}"
-
-    def stop(self):
-        if self.other:
-            self.other.stop()
-
-
 @pytest.fixture(scope="session")
 def running_both(names, certificates):
     """A ginnel that listens in clear and with TLS."""
     ginnel = Ginnel({"listen": listen(certificates), "name": "e2e", "resolver": {"servers": [names.address]}}, tracked=False)
     yield ginnel
     ginnel.close()
-
-
-@pytest.fixture(scope="session")
-def fronts(running_both, certificates, workdir):
-    """front(name), made when it is asked for."""
-    made = {}
-
-    def front(name):
-        if name not in made:
-            made[name] = Front(name, running_both, certificates, workdir)
-        return made[name]
-
-    yield front
-    for each in made.values():
-        each.stop()
 
 
 @pytest.fixture
@@ -104,10 +72,46 @@ def both(running_both):
     running_both.check_log()
 
 
-@pytest.fixture(params=SIDES)
-def front(request, both, fronts):
-    """The test runs over each of {clear, TLS} x {h1, h2}: TLS by HAProxy, h2 by nghttpx in front."""
-    return fronts(request.param)
+@pytest.fixture(scope="session")
+def ways(workdir, certificates, names):
+    """A ginnel and every way in to it. A module whose ginnel is configured otherwise has a fixture of this name of its own."""
+    ways = Ways(workdir, certificates, names)
+    yield ways
+    ways.close()
+
+
+@pytest.fixture
+def way(request, ways):
+    """The test runs over every way in, and what it does must have come that way. `pytest.mark.ways(names…)` keeps it to these unless GINNEL_TEST_LONG is
+    set; with workers=True it is run with the threads watched, too."""
+    if missing(request.param):
+        pytest.skip(f"no {missing(request.param)}")
+    way = ways.way(request.param)
+    way.begin()
+    yield way
+    way.well()
+    if getattr(request.node, "passed", False):
+        way.wait_records()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "ways(names…, workers=False): the ways in that the test is always run over; else all of them")
+
+
+def pytest_generate_tests(metafunc):
+    if "way" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("ways")
+    names = WAYS if not mark or not mark.args or os.environ.get("GINNEL_TEST_LONG") == "1" else [name for name in WAYS if name in mark.args]
+    watched = WATCHED if mark and mark.kwargs.get("workers") else ()
+    metafunc.parametrize("way", [pytest.param(name, marks=[pytest.mark.workers] if name in watched else []) for name in names], indirect=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.passed = outcome.get_result().passed
 
 
 @pytest.fixture

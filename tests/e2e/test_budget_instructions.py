@@ -20,7 +20,7 @@ BUDGET = {
     "fwd": 19600,   # GET, 1 KB, keep-alive on both sides
     "fwdc": 25600,  # the same, a new client connection each: its greeting (which listener, PROXY, TLS, preface?) is 1,200 of it
     "pp": 5200,     # 64 bytes there and back in a tunnel
-    "cps": 27000,   # CONNECT, four bytes there and back, RST by the client
+    "cps": 28000,   # CONNECT, four bytes there and back, RST by the client; folding its record and back is 600 of it
 }
 # What rules, guard, users and a limit add to a request of "fwd", likewise.
 POLICY = 2200

@@ -8,15 +8,16 @@ import pytest
 from harness import eventually, free_port, scaled
 from harness.browser import PNG, Page, browser
 from harness.origins import Site, WebSocketEcho
+from harness.ways import GINNEL_H2, PROXY_V2, SQUID
 
 
 @pytest.fixture
-def chromium(proxy_url):
-    with browser(proxy_url) as start:
+def chromium(way):
+    with browser(way.native if way.is_h2 else way.url) as start:
         yield start
 
 
-@pytest.mark.workers
+@pytest.mark.ways("clear-h1", "tls-h2", SQUID, workers=True)
 def test_a_page_of_many_parts_and_one_that_never_comes(chromium, serve):
     """U43: two hundred images arrive although one origin is silent; none fails, none waits for the silent one."""
     gate = threading.Event()
@@ -48,6 +49,7 @@ def test_a_page_of_many_parts_and_one_that_never_comes(chromium, serve):
     assert any(path == "/never" for _, path, _ in stalled.requests)
 
 
+@pytest.mark.ways("clear-h1", GINNEL_H2)
 def test_websockets_of_a_page(chromium, serve, certificates):
     """U25: ws:// and wss:// from a page, which a browser sends through CONNECT."""
     plain, secure = serve(WebSocketEcho()), serve(WebSocketEcho(certificates.server_context()))
@@ -69,12 +71,14 @@ def test_websockets_of_a_page(chromium, serve, certificates):
     assert (plain.paths, secure.paths) == (["/a"], ["/b"])
 
 
+@pytest.mark.ways("clear-h1", PROXY_V2)
 def test_https_page_with_h2(chromium, nginx):
     """S001-1: a browser's TLS through CONNECT."""
     dom, _ = chromium(nginx.url("/seen", tls=True), "--dump-dom").communicate(timeout=scaled(40))
     assert b"alpn=h2" in dom
 
 
+@pytest.mark.ways("clear-h1")
 @pytest.mark.parametrize("host, word", [("origin.test", b"refuse"), ("nosuch.test", b"name")])
 def test_an_error_can_be_read(chromium, host, word):
     """S003-7: the page of a 502 is ours, not the browser's, and says what happened."""

@@ -52,7 +52,7 @@ def test_ten_seconds(tmp):
 
 
 class Meddler(threading.Thread):
-    """A relay before ginnel that changes one byte of what comes from it, far from the head. It makes FINs of resets, too."""
+    """A relay before ginnel that changes a byte now and then of what comes from it, far from the head. It makes FINs of resets, too."""
 
     def __init__(self, port):
         super().__init__(daemon=True)
@@ -75,8 +75,8 @@ class Meddler(threading.Thread):
             data = source.recv(65536)
             if data and from_ginnel:
                 self.seen += len(data)
-                if self.seen > 20000 and not self.changed and b"HTTP/1.1" not in data:
-                    data, self.changed = bytes([data[0] ^ 1]) + data[1:], 1
+                if self.seen > 20000 * (1 + self.changed) and b"HTTP/1.1" not in data:
+                    data, self.changed = bytes([data[0] ^ 1]) + data[1:], self.changed + 1
             if data:
                 sink.sendall(data)
                 return

@@ -17,7 +17,7 @@ SIZES = [0, 1, 125, 126, 65535, 65536, 300_000]
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
-def test_through_connect(proxy, certificates, serve, tls):
+def test_through_connect(way, certificates, serve, tls):
     """U25, S000-5: echo of every frame size, text and binary, through a tunnel."""
     echo = serve(WebSocketEcho(certificates.server_context() if tls else None))
 
@@ -30,13 +30,12 @@ def test_through_connect(proxy, certificates, serve, tls):
                     await ws.send(message)
                     assert await asyncio.wait_for(ws.recv(), 10) == message
 
-    with proxy.client() as client:
-        client.connect(f"ws.test:{echo.port}")
+    with way.connect(f"ws.test:{echo.port}") as client:
         asyncio.run(talk(client.sock.dup()))
     assert echo.paths == ["/chat"]
 
 
-def test_as_an_upgrade(proxy, serve):
+def test_as_an_upgrade(way, serve):
     """U25: `GET ws-server's URL` with Upgrade through the proxy; after the 101 HTTP is over, both ways."""
     echo = serve(WebSocketEcho())
     ws = websockets.client.ClientConnection(
@@ -46,7 +45,7 @@ def test_as_an_upgrade(proxy, serve):
     upgrade.path = f"http://ws.test:{echo.port}{upgrade.path}"  # absolute-form, as a proxy wants it
     ws.send_request(upgrade)
     events = []
-    with socket.create_connection((proxy.host, proxy.port), timeout=10) as sock:
+    with socket.create_connection((way.host, way.port), timeout=10) as sock:
 
         def until(count):
             deadline = Deadline(10)

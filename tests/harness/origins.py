@@ -8,6 +8,7 @@ resolver; NAMES are in the certificate.
 import asyncio
 import base64
 import contextlib
+import fcntl
 import hashlib
 import http.server
 import io
@@ -18,6 +19,7 @@ import random
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tarfile
 import threading
@@ -178,6 +180,33 @@ http {{
         self.process.stop()
 
 
+ROOM, OURS = "/run/sshd", 0o711
+
+
+def _hold_room():
+    """The root-owned empty directory that the package's start script makes, and that each of sshd's children looks for. Made if it is not there, with a
+    mode that says so. Tests run side by side: whoever needs it holds a lock on it, and the last one takes it away."""
+    while True:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(ROOM)
+            os.chmod(ROOM, OURS)
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(ROOM, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(ROOM).st_ino == os.fstat(fd).st_ino:
+                    return fd
+            os.close(fd)  # taken away meanwhile
+
+
+def _leave_room(fd):
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_IMODE(os.fstat(fd).st_mode) == OURS:
+            os.rmdir(ROOM)
+    os.close(fd)
+
+
 class Sshd:
     def __init__(self, directory):
         d = pathlib.Path(directory)
@@ -191,18 +220,14 @@ class Sshd:
             f"AuthorizedKeysFile {d}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             "PermitRootLogin prohibit-password\n"
         )
-        # a root-owned empty directory that the package's start script makes; taken away again if we made it
-        self.made = os.geteuid() == 0 and not os.path.exists("/run/sshd")
-        if self.made:
-            os.mkdir("/run/sshd", 0o755)
+        self.room = _hold_room() if os.geteuid() == 0 else None
         sshd = shutil.which("sshd", path=env["PATH"])  # sshd starts itself again, so it wants its whole path
         self.process = Process([sshd, "-D", "-e", "-f", str(d / "sshd_config")], d, self.port, env=env)
 
     def stop(self):
         self.process.stop()
-        if self.made:
-            with contextlib.suppress(OSError):
-                os.rmdir("/run/sshd")
+        if self.room is not None:
+            _leave_room(self.room)
 
 
 class Site:

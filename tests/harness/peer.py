@@ -2,6 +2,7 @@
 """One end of a TCP connection: sends exact bytes, receives with deadlines, and knows how the other side ended."""
 
 import hashlib
+import pathlib
 import re
 import select
 import socket
@@ -17,6 +18,12 @@ OPEN, FIN, RST = "open", "FIN", "RST"
 CUT = "CUT"  # TLS: a FIN without close_notify
 READ_SIZE = 1 << 16
 CHUNK_SIZE_LINE = re.compile(rb"[0-9a-fA-F]{1,16}")
+
+
+def kernel_room():
+    """What the sockets between a writer and the proxy's own may hold: the kernel lets a receive buffer grow while bytes come fast."""
+    largest = [int((pathlib.Path("/proc/sys/net/ipv4") / name).read_text().split()[2]) for name in ("tcp_rmem", "tcp_wmem", "tcp_wmem")]
+    return sum(largest) + (4 << 20)
 
 
 class Truncated(AssertionError):

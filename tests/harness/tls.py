@@ -61,6 +61,7 @@ class TlsSocket:
             try:
                 self.obj.do_handshake()
                 self._flush()
+                self.sock.setblocking(False)  # with a timeout Python waits in spite of MSG_DONTWAIT
                 return self._open_all()
             except ssl.SSLWantReadError:
                 self._flush()

@@ -121,8 +121,8 @@ static const char *field(const char *head, size_t n, const char *name)
 /* True when the head is there; used up then. */
 static bool take_head(struct peer *p, struct reader *r, bool response)
 {
-    const char *head = p->got.p + p->got.at;
-    const char *end = peer_unused(p) ? memmem(head, peer_unused(p), "\r\n\r\n", 4) : NULL;
+    const char *head = peer_unused(p) ? p->got.p + p->got.at : NULL;
+    const char *end = head ? memmem(head, peer_unused(p), "\r\n\r\n", 4) : NULL;
     const char *length;
     size_t n;
 

@@ -255,7 +255,7 @@ def test_a_blocked_client_does_not_hold_up_others(single, origin, web):
     conn.send_until_blocked(b"x" * 65536, 1 << 28, quiet=0.2)
     began = time.monotonic()
     assert single.client().ask(request("GET", web.url("/"))).status == 200
-    assert time.monotonic() - began < scaled(0.5)
+    assert time.monotonic() - began < scaled(3)
 
 
 def pipes(proxy):

@@ -19,6 +19,7 @@ BULK, ECHOES = 64, 4
 STRETCHES = 10 if os.environ.get("GINNEL_TEST_LONG") else 3  # of a second
 LONGEST = 0.250 * SLOW   # that the worker has done other things while an echo waited
 LEAST = 0.25             # of the average, each bulk tunnel
+TURNS = 8 << 20          # bytes of an average tunnel without which nothing is said of a share: buffers of the kernel hold as much
 DELAY = "ginnel_relay_delay_seconds"
 DELAY_P99 = 0.000300     # BENCH, p99
 DELAY_MESSAGES = 100     # measured ones without which there is no p99
@@ -121,7 +122,9 @@ def test_no_bulk_starves(fairness):
     average = sum(fairness.moved) / BULK
     print(f"\nbulk: {sum(fairness.moved) / STRETCHES / 1e6:.0f} MB/s; the slowest of {BULK} tunnels has {min(fairness.moved) / average:.2f} "
           f"of the average, the fastest {max(fairness.moved) / average:.2f}")
-    assert min(fairness.moved) >= LEAST * average > 0
+    assert min(fairness.moved) > 0
+    if average >= TURNS:
+        assert min(fairness.moved) >= LEAST * average
 
 
 def test_delay_of_small_messages(fairness):

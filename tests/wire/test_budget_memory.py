@@ -22,7 +22,7 @@ STALLED = 1000 if LONG else 250
 PUSHED = 576 * KB
 WORKERS = 2
 
-QUIET_BYTES = 2205        # BENCH, idle B: 2,100, with its tolerance of 5 %
+QUIET_BYTES = 2100        # BENCH, idle B
 STALLED_BYTES = 64 * KB   # issue 4, each tunnel
 KEPT_PIPES = 8            # a worker keeps so many idle ones
 KEPT_BYTES = 6 * MB       # blocks and pages that two workers keep, beside what the connections take that are still there

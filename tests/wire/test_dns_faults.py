@@ -312,7 +312,7 @@ def test_stale(start, dns, web):
     for _ in range(3):
         began = time.monotonic()
         assert get(proxy, web, "a.wire.test").status == 200
-        assert time.monotonic() - began < scaled(0.8)
+        assert time.monotonic() - began < scaled(3)
     assert proxy.metrics()["ginnel_dns_stale_answers_total"] == 3
     dns.start()
     dns.answer("gone.wire.test", rcode=NXDOMAIN)

@@ -418,3 +418,21 @@ def test_pac(start, pairs, authority):
     assert plain.ask(request("POST", "/proxy.pac", host="one.test", body=b"")).status == 405
     answer = Client(*proxy.listeners[1]).ask(request("GET", "/proxy.pac", host='x";alert(1)//'))
     assert answer.status == 400
+
+
+@pytest.mark.parametrize("says, offers, gets", [("http/1.1", ("h2", "http/1.1"), "http/1.1"), (["http/1.1", "h2"], ("h2", "http/1.1"), "h2"), ("h2", ("http/1.1", "h2"), "h2"),
+                                                ("http/1.1", (), None)])
+def test_alpn(start, pairs, authority, web, says, offers, gets):
+    """C83: what a listener lets clients choose from"""
+    proxy = start(config(pairs["one.test"], {"tls": tls(pairs["one.test"], alpn=says)}))
+    client = connect(proxy, authority, alpn=offers)
+    assert client.alpn() == gets
+    if gets != "h2":
+        fetch(client, web)
+
+
+def test_alpn_without_overlap(start, pairs, authority):
+    """C83: no_application_protocol"""
+    proxy = start(config(pairs["one.test"], {"tls": tls(pairs["one.test"], alpn="http/1.1")}))
+    with pytest.raises(ssl.SSLError):
+        connect(proxy, authority, alpn=("h2",))

@@ -386,7 +386,7 @@ def test_rules_by_name(start, parent):
 
 
 def test_resolve_local(start, parent):
-    """U4: resolved and judged here; the checked address is what the parent is asked for, Host keeps the name"""
+    """U4: resolved and judged here; the checked address is what the parent is asked for. A plain request keeps its name: it goes inside a tunnel to the address"""
     dns = DnsServer()
     dns.answer("name.test", a=["192.0.2.7"])
     dns.answer("inside.test", a=["10.0.0.7"])
@@ -395,13 +395,64 @@ def test_resolve_local(start, parent):
     client = behind.client()
     client.send(request("CONNECT", "name.test:443"))
     head = parent.accept().recv_request_head()
-    assert (head.target, head.value("host")) == ("192.0.2.7:443", "name.test:443")
+    assert (head.target, head.value("host")) == ("192.0.2.7:443", "192.0.2.7:443")
     client = behind.client()
-    client.send(request("GET", "http://name.test/p"))
+    for i in range(2):
+        client.send(request("GET", f"http://name.test/p{i}"))
+        if not i:
+            conn = parent.accept()
+            head = conn.recv_request_head()
+            assert (head.method, head.target, head.value("host")) == ("CONNECT", "192.0.2.7:80", "192.0.2.7:80")
+            conn.send(OK)
+        head = conn.recv_request_head()
+        assert (head.method, head.target, head.value("host")) == ("GET", f"/p{i}", "name.test")
+        conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        assert client.recv_response().body == b"hi"
+    client = behind.client()
+    client.send(request("GET", "http://192.0.2.9/p"))
     head = parent.accept().recv_request_head()
-    assert (head.target, head.value("host")) == ("http://192.0.2.7/p", "name.test")
+    assert (head.target, head.value("host")) == ("http://192.0.2.9/p", "192.0.2.9")
     with behind.client() as client:
         assert client.ask(request("CONNECT", "inside.test:443")).status == 403
+
+
+@pytest.mark.parametrize("no", [b"HTTP/1.1 502 No\r\n", b"HTTP/1.1 503 No\r\n", b"HTTP/1.1 504 No\r\n",
+                                b'HTTP/1.1 500 No\r\nProxy-Status: p; details="a; error=x", q; error=connection_refused\r\n'])
+@pytest.mark.parametrize("plain", [False, True])
+def test_resolve_local_tries_the_next_address(start, parent, no, plain):
+    """U4, U9: the parent does not reach the first checked address"""
+    dns = DnsServer()
+    dns.answer("name.test", a=["192.0.2.7", "192.0.2.8"])
+    behind = start(upstream(via(parent, resolve="local"), private="allow", resolver={"servers": [dns.address]}))
+    client = behind.client()
+    client.send(request("GET", "http://name.test/p") if plain else request("CONNECT", "name.test:80"))
+    asked = []
+    for answer in (no + b"Content-Length: 0\r\n\r\n", OK):
+        conn = parent.accept()
+        asked.append(conn.recv_request_head().target)
+        conn.send(answer)
+    assert sorted(asked) == ["192.0.2.7:80", "192.0.2.8:80"]
+    if plain:
+        assert conn.recv_request_head().value("host") == "name.test"
+        conn.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.recv_response_head().status == (204 if plain else 200)
+
+
+def test_resolve_local_ends_with_the_last_address(start, parent):
+    """U4: a refusal that is not about the address, and the one of the last address, are answers"""
+    dns = DnsServer()
+    dns.answer("name.test", a=["192.0.2.7", "192.0.2.8"])
+    behind = start(upstream(via(parent, resolve="local"), private="allow", resolver={"servers": [dns.address]}))
+    for statuses in ([403], [503, 504], [502, 403]):
+        client = behind.client()
+        client.send(request("CONNECT", "name.test:443") + b"EARLY")
+        for status in statuses:
+            conn = parent.accept()
+            conn.recv_request_head()
+            conn.send(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+            assert b"EARLY" not in conn.recv_all()
+        answer = client.recv_response()
+        assert answer.status == 502 and str(statuses[-1]) in answer.values("proxy-status")[0]
 
 
 def test_never_itself(start):

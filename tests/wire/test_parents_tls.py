@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Parents and origins over TLS, in HTTP/1.1 and HTTP/2: what is verified, what is shared, what is sent again."""
 
+import base64
 import threading
 
 import pytest
 
-from harness import FIN, RST, HttpOrigin, Origin, eventually, request, response
+from harness import FIN, RST, DnsServer, HttpOrigin, Origin, eventually, request, response
 from harness.h2 import CODES
 from harness.origin import H2Origin
 from harness.proxy_status import parse_proxy_status
@@ -212,6 +213,28 @@ def test_h2_plain_requests(behind, h2_parent):
     assert [name for name, _ in parse_proxy_status(answer.values("proxy-status"))] == ["big", "wire"]
 
 
+def test_h2_resolve_local(start, certificates, h2_parent):
+    """U4: by the checked addresses in turn, on one connection; a plain request's name goes inside"""
+    dns = DnsServer()
+    dns.answer("name.test", a=["192.0.2.7", "192.0.2.8"])
+    behind = start(config(certificates, via(h2_parent, resolve="local"), private="allow", resolver={"servers": [dns.address]}))
+    client = behind.client()
+    client.send(request("GET", "http://name.test/p"))
+    conn = h2_parent.accept()
+    asked = []
+    for status in ("502", "200"):
+        stream = conn.accept()
+        asked.append(dict(stream.fields)[":authority"])
+        stream.send_head([(":status", status)], end=status != "200")
+    assert sorted(asked) == ["192.0.2.7:80", "192.0.2.8:80"]
+    assert stream.recv_exactly(3) == b"GET"
+    rest = stream.recv_until(b"\r\n\r\n")
+    assert rest.startswith(b" /p HTTP/1.1\r\n") and b"\r\nHost: name.test\r\n" in rest
+    stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    assert client.recv_response().body == b"hi"
+    assert len(h2_parent.conns) == 1
+
+
 def test_h2_refusal(behind, h2_parent):
     """U13"""
     client = behind.client()
@@ -291,6 +314,36 @@ def test_connection_is_lost(behind, h2_parent):
     client.send(request("CONNECT", "name.test:443"))
     h2_parent.accept().accept().send_head([(":status", "200")])
     assert client.recv_response_head().status == 200
+
+
+def test_black_hole(start, certificates, h2_parent):
+    """U9: the shared connection brings nothing any more, and the kernel does not know: what can be sent again goes elsewhere, the rest ends as a timeout, and what has been
+    answered stays as it is"""
+    behind = start(config(certificates, via(h2_parent), timeouts={"connect": "1s"}))
+    tunnel, get, post = behind.client(), behind.client(), behind.client()
+    tunnel.send(request("CONNECT", "name.test:443"))
+    conn = h2_parent.accept()
+    far = accept_stream(conn)
+    far.send_head([(":status", "200")])
+    assert tunnel.recv_response_head().status == 200
+    with conn.changed:  # its thread reads nothing
+        get.send(request("GET", "http://name.test/get"))
+        post.send(request("POST", "http://name.test/post", body=b"x"))
+        other = h2_parent.accept(within=30)
+        again = other.accept()
+        assert dict(again.fields)[":path"] == "/get"
+        again.answer(body=b"elsewhere")
+        assert get.recv_response().body == b"elsewhere"
+        answer = post.recv_response("POST")
+        assert answer.status == 504 and "PING" in error_of(answer)["details"]
+    tunnel.send(b"still there")
+    assert far.recv_exactly(11) == b"still there"
+    assert {r["ginnel.end"] for r in behind.wait_access(2)} == {"done", "upstream-timeout"}
+    late = behind.client()
+    late.send(request("GET", "http://name.test/late"))
+    stream = other.accept()
+    stream.answer(body=b"late")
+    assert late.recv_response().body == b"late"
 
 
 def test_websocket_through_an_h2_capable_parent(start, certificates):
@@ -413,6 +466,39 @@ def test_https_through_a_parent(start, certificates):
     assert b"secret" not in conn.received
 
 
+def test_alpn_of_a_parent(start, certificates, h2_parent):
+    """`origins` says what is offered: HTTP/1.1 to a parent that would speak HTTP/2, and two requests need two connections"""
+    behind = start(config(certificates, via(h2_parent), origins=[{"for": "127.0.0.1", "alpn": "http/1.1"}]))
+    for i in range(2):
+        client = behind.client()
+        client.send(request("CONNECT", "name.test:443"))
+        conn = h2_parent.accept()
+        assert conn is h2_parent.others[i]
+        assert conn.recv_request_head().target == "name.test:443"
+        conn.send(OK)
+        assert client.recv_response_head().status == 200
+
+
+def test_new_inside_a_kept_connection(start, certificates, h2_parent):
+    """C66: what goes through a connection that was there already is new all the same: nothing is sent twice, and the log says so"""
+    origin = Origin(context=certificates.server_context(["http/1.1"]))
+    behind = start(config(certificates, via(h2_parent)))
+    tunnel, client = behind.client(), behind.client()
+    tunnel.send(request("CONNECT", "name.test:443"))
+    conn = h2_parent.accept()
+    accept_stream(conn).send_head([(":status", "200")])
+    assert tunnel.recv_response_head().status == 200
+    client.send(request("GET", f"https://localhost:{origin.port}/"))
+    stream = accept_stream(conn, authority=f"localhost:{origin.port}")
+    stream.send_head([(":status", "200")])
+    join(stream, origin)
+    far = origin.accept()
+    assert far.recv_request_head().target == "/"
+    far.close()
+    assert client.recv_response().status == 502
+    assert behind.wait_access(1)[0]["ginnel.reused"] is False
+
+
 def test_origins_entry(start, certificates, tmp_path):
     """`origins` says how a host is verified, a parent too"""
     from harness.certs import Authority
@@ -422,3 +508,62 @@ def test_origins_entry(start, certificates, tmp_path):
     behind = start(config(certificates, via(parent), origins=[{"for": "127.0.0.1", "trust": [str(own.cert)]}]))
     with behind.client() as client:
         assert client.ask(request("GET", "http://name.test/")).status == 200
+
+
+# --- files that change ---------------------------------------------------------------------------------------------
+
+
+def test_files_are_read_again_when_they_change(start, certificates, tmp_path):
+    """The manual: a parent's password, and what it is verified by, take effect without HUP; a broken file keeps what was there"""
+    from harness.certs import Authority
+
+    parent = Origin(context=certificates.server_context(["http/1.1"]))
+    secret, trusted = tmp_path / "parent.password", tmp_path / "trust.pem"
+    secret.write_text("u:one\n")
+    trusted.write_bytes(certificates.ca.read_bytes())
+    secret.chmod(0o600)
+    behind = start({"workers": 1, "trust": [str(trusted)], "upstream": [{"via": f"https://{parent.authority}", "auth": {"basic": {"file": str(secret)}}}]})
+
+    def sent():
+        client = behind.client()
+        client.send(request("CONNECT", "name.test:443"))
+        value = parent.accept().recv_request_head().value("proxy-authorization")
+        client.close()
+        return base64.b64decode(value.split()[1])
+
+    assert sent() == b"u:one"
+    generation = behind.metrics()["ginnel_config_generation"]
+    secret.write_text("u:two\n")
+    eventually(lambda: behind.metrics()["ginnel_config_generation"] > generation, what="the new password")
+    assert sent() == b"u:two"
+    generation = behind.metrics()["ginnel_config_generation"]
+    secret.write_text("nobody\n")
+    eventually(lambda: behind.metrics()["ginnel_config_last_reload_successful"] == 0, what="the refusal")
+    assert sent() == b"u:two"
+    secret.write_text("u:two\n")
+    eventually(lambda: behind.metrics()["ginnel_config_last_reload_successful"] == 1, what="what was there")
+    generation = behind.metrics()["ginnel_config_generation"]
+    trusted.write_bytes(Authority(tmp_path).cert.read_bytes())
+    eventually(lambda: behind.metrics()["ginnel_config_generation"] > generation, what="the other authority")
+    client = behind.client()
+    client.send(request("CONNECT", "name.test:443"))
+    with pytest.raises((OSError, AssertionError)):
+        parent.accept()  # shakes hands, and is told no
+    answer = client.recv_response("CONNECT")
+    assert answer.status == 502 and error_of(answer)["error"] == "tls_certificate_error"
+
+
+def test_system_and_own_authority(certificates, tmp_path):
+    """`trust: [system, file]`: what either of them has signed, and nothing else"""
+    from harness import Ginnel
+    from harness.certs import Authority
+
+    names = ("localhost", "127.0.0.1")
+    own, foreign = (Authority(tmp_path / name) for name in ("own", "foreign") if not (tmp_path / name).mkdir())
+    parents = [HttpOrigin(context=pair.server_context(["http/1.1"])) for pair in
+               (certificates.leaf, own.issue("parent", names=names), foreign.issue("parent", names=names))]
+    entries = [{"for": f"n{i}.test", **via(p)} for i, p in enumerate(parents)]
+    behind = Ginnel({"workers": 1, "trust": ["system", str(own.cert)], "upstream": entries}, env={"SSL_CERT_FILE": str(certificates.ca)})
+    for i, status in enumerate((200, 200, 502)):
+        with behind.client() as client:
+            assert client.ask(request("GET", f"http://n{i}.test/")).status == status

@@ -240,6 +240,7 @@ def test_time_to_the_first_byte(start, origin):
     conn.send(b"b")
     client.recv_response()
     record = proxy.wait_access()[0]
-    assert 250 <= record["ginnel.first_byte_ms"] < 300 + 1000 * scaled(0.25)
-    assert 550 <= record["ginnel.duration_ms"] < 600 + 1000 * scaled(0.5)
-    assert record["ginnel.connect_ms"] < 1000 * scaled(0.2)
+    connected, first, whole = (record[f"ginnel.{name}_ms"] for name in ("connect", "first_byte", "duration"))
+    assert 250 <= first < 300 + 1000 * scaled(2)
+    assert 550 <= whole < 600 + 1000 * scaled(3)
+    assert connected <= first - 250 and first <= whole - 250

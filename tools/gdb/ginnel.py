@@ -7,6 +7,7 @@
 ginnel-dump [SESSIONS]: so many sessions of each worker at most (200)."""
 
 import socket
+import sys
 
 import gdb
 
@@ -47,7 +48,10 @@ def chars(s):
     n = min(int(s["n"]), 253)
     if not n or not int(s["p"]):
         return "-"
-    raw = gdb.selected_inferior().read_memory(int(s["p"]), n).tobytes()
+    return printable(gdb.selected_inferior().read_memory(int(s["p"]), n).tobytes())
+
+
+def printable(raw):
     return "".join(chr(b) if 0x20 < b < 0x7f and b != 0x5c else f"\\x{b:02x}" for b in raw)
 
 
@@ -90,6 +94,8 @@ def wire(stream):
     name = text(stream["ops"]["name"])
     if name == "conn":
         return container(stream.address, "struct stream_conn", "stream")["wire"]
+    if name.startswith("h2-"):
+        return container(stream.address, "struct stream_h2", "stream")["mux"]["wire"]
     if name.startswith("h1-"):
         return container(stream.address, "struct mux_h1", "stream")["wire"]
     return None
@@ -136,12 +142,54 @@ def say(line):
     gdb.write(line + "\n")
 
 
+class Folded:
+    """A quiet tunnel's record (proxy/access_fold.c)."""
+
+    TEXTS = ("method", "host")  # the first of them
+    ADDRESS = {socket.AF_INET: 8, socket.AF_INET6: 28}
+
+    def __init__(self, f):
+        self.at = int(f["rest"].address)
+        self.values = {name: int(f[name]) for name in ("id", "start_us", "port", "status")}
+        for way in ("bytes_up", "bytes_down"):
+            self.values[way] = int.from_bytes(self.bytes(8), sys.byteorder) if int(f["flags"]) & 8 else 0
+        self.values["peer"], _ = self.address(), self.address()
+        for i, name in enumerate(self.TEXTS):
+            self.values[name] = self.chars() if int(f["texts"]) >> i & 1 else "-"
+
+    def bytes(self, n):
+        raw = gdb.selected_inferior().read_memory(self.at, n).tobytes() if n else b""
+        self.at += n
+        return raw
+
+    def address(self):
+        family = int.from_bytes(self.bytes(2), sys.byteorder)
+        raw = self.bytes(self.ADDRESS.get(family, 2) - 2)
+        if family not in self.ADDRESS:
+            return "-"
+        host = socket.inet_ntop(family, raw[2:6] if family == socket.AF_INET else raw[6:22])
+        port = int.from_bytes(raw[:2], "big")
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def chars(self):
+        return printable(self.bytes(int.from_bytes(self.bytes(2), sys.byteorder)))
+
+
+def record_of(x):
+    """What is printed of a record, by its members' names."""
+    if not int(x["rec"]):
+        return Folded(x["folded"].dereference()).values
+    r = x["rec"].dereference()
+    values = {name: int(r[name]) for name in ("id", "start_us", "bytes_up", "bytes_down", "port", "status")}
+    return values | {"peer": address(r["peer"]), "method": chars(r["method"]), "host": chars(r["host"])}
+
+
 def exchange(x, loop):
-    record, now_ms = x["rec"], int(loop["now_ms"])
-    target = f"{chars(record['method'])} {chars(record['host'])} port {int(record['port'])} at {address(record['peer'])}"
-    moved = [int(record[f"bytes_{way}"]) + int(x["relay"][way]["bytes"]) for way in ("up", "down")]
-    say(f"  {word(x['step'], 'xstep')} exchange {int(record['id'])}: {address(record['client'])}, {target}, {int(record['status'])}, "
-        f"age {seconds(now_ms - int(record['start_us']) // 1000)}, deadline {seconds(int(x['deadline_ms']) - now_ms)} "
+    record, now_ms = record_of(x), int(loop["now_ms"])
+    target = f"{record['method']} {record['host']} port {record['port']} at {record['peer']}"
+    moved = [record[f"bytes_{way}"] + int(x["relay"][way]["bytes"]) for way in ("up", "down")]
+    say(f"  {word(x['step'], 'xstep')} exchange {record['id']}: {address(x['session']['client'])}, {target}, {record['status']}, "
+        f"age {seconds(now_ms - record['start_us'] // 1000)}, deadline {seconds(int(x['deadline_ms']) - now_ms)} "
         f"({word(x['deadline_reason'], 'end_reason').replace('_', '-')}), up {moved[0]}, down {moved[1]}{queued(x['task'])}")
     say(f"    steps {trail(x)}; {side('client', x['client'])}; {side('origin', x['upstream'])}; "
         f"{pump('up', x['relay']['up'])}; {pump('down', x['relay']['down'])}")

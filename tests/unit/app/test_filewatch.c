@@ -176,6 +176,7 @@ static int begin(void **state)
     if (!mkdtemp(dir))
         return -1;
     net_begin();
+    net_stop_clock();
     task_init(&task, &net_loop, "test", count_wake);
     wakes = wrong_bits = 0;
     assert_int_equal(filewatch_new(&net_loop, &task, &w), 0);

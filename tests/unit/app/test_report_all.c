@@ -32,6 +32,7 @@ static struct worker workers[WORKERS], *all[WORKERS];
 static pthread_t threads[WORKERS];
 static struct session session;
 static struct xchg xchg;
+static struct access_record record;
 
 static struct blocker {
     struct msg msg;
@@ -112,8 +113,8 @@ static int setup(void **state)
     list_init(&session.xchgs);
     list_push(&session.xchgs, &xchg.link);
     session.n_xchgs = 1;
-    xchg.rec.id = 77;
-    xchg.rec.host = SLICE("example.com");
+    record = (struct access_record){.id = 77, .host = SLICE("example.com"), .end = END_NONE};
+    xchg.rec = &record;
     list_push(&workers[0].sessions, &session.link);
     atomic_store(&workers[0].load, 1);
     for (unsigned i = 0; i < WORKERS; i++)

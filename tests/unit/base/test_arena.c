@@ -276,6 +276,31 @@ static void test_heap_blocks(void **state)
     arena_done(&a);
 }
 
+/* An arena in its own first block: all of it comes from the cache, and all goes back. */
+static void test_new(void **state)
+{
+    struct arena *a;
+
+    UNUSED(state);
+    for (memfail_start(); memfail_next();) {
+        a = arena_new(NULL, 10000);
+        assert_int_equal(!a, memfail_hit());
+        if (a)
+            assert_int_equal(a->used, 4096);
+        arena_delete(a);
+    }
+    a = arena_new(&fixture.cache, LIMIT);
+    assert_non_null(a);
+    assert_int_equal(fixture.cache.n_used, 1);
+    for (unsigned i = 0; i < 100; i++)
+        memset(arena_alloc(a, 100), 'x', 100);
+    assert_true(fixture.cache.n_used > 1);
+    arena_delete(a);
+    assert_int_equal(fixture.cache.n_used, 0);
+    assert_null(arena_new(NULL, 100)); /* less than a block */
+    arena_delete(NULL);
+}
+
 static void test_odd_block_size(void **state)
 {
     struct objcache cache;
@@ -367,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_printf, setup, teardown),
         cmocka_unit_test_setup_teardown(test_printf_fills_the_block, setup, teardown),
         cmocka_unit_test(test_heap_blocks),
+        cmocka_unit_test_setup_teardown(test_new, setup, teardown),
         cmocka_unit_test(test_odd_block_size),
         cmocka_unit_test_setup_teardown(test_each_allocation_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),

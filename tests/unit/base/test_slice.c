@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -106,6 +107,34 @@ static void test_list_end_leaves_item(void **state)
     assert_true(slice_eq(item, SLICE("as it was")));
 }
 
+static void assert_lines(struct slice text, const char *expected)
+{
+    char all[256] = "";
+    struct slice line;
+
+    while (slice_next_line(&text, &line))
+        snprintf(all + strlen(all), sizeof(all) - strlen(all), "<" SLICE_FMT ">", SLICE_ARG(line));
+    assert_string_equal(all, expected);
+    assert_int_equal(text.n, 0);
+}
+
+static void test_lines(void **state)
+{
+    struct slice none = SLICE_NONE, line = SLICE("as it was");
+
+    UNUSED(state);
+    assert_lines(SLICE("a"), "<a>");
+    assert_lines(SLICE("a\nb\n"), "<a><b>");
+    assert_lines(SLICE("a\r\nb\r\n"), "<a><b>");
+    assert_lines(SLICE("\n\na\n\n"), "<><><a><>");
+    assert_lines(SLICE("\r\n"), "<>");
+    /* only the CR before the end belongs to it, and one of them */
+    assert_lines(SLICE("a\rb\r\r\nc\r"), "<a\rb\r><c>");
+    assert_lines(SLICE(" a \n"), "< a >");
+    assert_false(slice_next_line(&none, &line));
+    assert_true(slice_eq(line, SLICE("as it was")));
+}
+
 static void test_hash(void **state)
 {
     UNUSED(state);
@@ -123,7 +152,7 @@ int main(void)
         cmocka_unit_test(test_trim),        cmocka_unit_test(test_find),
         cmocka_unit_test(test_list_plain),  cmocka_unit_test(test_list_empty_elements),
         cmocka_unit_test(test_list_quotes), cmocka_unit_test(test_list_end_leaves_item),
-        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_lines),       cmocka_unit_test(test_hash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

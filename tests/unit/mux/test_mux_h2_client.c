@@ -239,6 +239,42 @@ static void test_malformed_answers(void **state)
     }
 }
 
+/* More interim answers than anybody can want: that is no lack of memory. */
+static void test_interim_without_end(void **state)
+{
+    struct head *h;
+
+    UNUSED(state);
+    greet(NULL, 0);
+    assert_true(ask(0, "GET"));
+    net_turns(2);
+    for (int i = 0; i < 100; i++)
+        frames_headers(&out, 1, 0, ":status: 103\n");
+    feed();
+    for (int i = 0; i < 32; i++)
+        assert_int_equal(head_io(0, &h), IO_OK);
+    assert_int_equal(head_io(0, &h), IO_ERR);
+    assert_int_equal(s[0]->fault.reason, END_UPSTREAM_NONSENSE);
+    assert_true(mux_reusable(mux));
+}
+
+/* What cannot be written is not waited for. */
+static void test_not_writable(void **state)
+{
+    struct head h = request("GET"), *got;
+
+    UNUSED(state);
+    greet(NULL, 0);
+    h.path = SLICE("/a\nb");
+    s[0] = mux_open(mux, &exchange);
+    assert_int_equal(stream_send_head(s[0], &h, true), IO_ERR);
+    assert_int_equal(s[0]->fault.reason, END_INTERNAL);
+    assert_int_equal(head_io(0, &got), IO_ERR);
+    assert_int_equal(s[0]->fault.reason, END_INTERNAL);
+    assert_true(stream_broken(s[0]) && !s[0]->unprocessed);
+    assert_true(mux_reusable(mux));
+}
+
 /* C69: not where the peer has not said that it takes it; it may be asked otherwise then. */
 static void test_no_websocket(void **state)
 {
@@ -339,6 +375,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused_stream, setup, teardown),
         cmocka_unit_test_setup_teardown(test_push, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_interim_without_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_writable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_websocket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),

@@ -430,7 +430,7 @@ static void test_many_suffixes(void **state)
     UNUSED(state);
     many_new(&m, 40);
     for (unsigned i = 0; i < m.n; i++) {
-        char suffix[128];
+        char suffix[sizeof(name) + 1];
 
         snprintf(suffix, sizeof(suffix), ".%s", name);
         many_name(&m, i, suffix);

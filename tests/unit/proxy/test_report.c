@@ -26,6 +26,7 @@ static struct snapshot snap;
 static struct worker worker;
 static struct session sessions[SESSIONS];
 static struct xchg xchgs[SESSIONS];
+static struct access_record records[SESSIONS];
 static struct report_xchg room[SESSIONS];
 static struct report_worker report;
 
@@ -69,10 +70,13 @@ static struct xchg *xchg_add(unsigned i)
     list_push(&s->xchgs, &x->link);
     s->n_xchgs++;
     x->worker = &worker;
+    x->session = s;
     task_init(&x->task, &worker.loop, "test", NULL);
     timer_init(&x->timer, &x->task);
-    x->rec.id = 100 + i;
-    x->rec.start_us = worker.loop.now_us;
+    x->rec = &records[i];
+    *x->rec = (struct access_record){.end = END_NONE};
+    x->rec->id = 100 + i;
+    x->rec->start_us = worker.loop.now_us;
     return x;
 }
 
@@ -101,18 +105,18 @@ static void test_exchange(void **state)
     x->step = STEP_RELAY;
     x->tunnel = true;
     memcpy(x->trail, (uint8_t[10]){0, 0, 0, 0, STEP_POLICY, STEP_ROUTE, STEP_DIAL, STEP_SEND, STEP_REPLY, STEP_RELAY}, 10);
-    x->rec.start_us = 40000000;
-    x->rec.method = SLICE("CONNECT");
-    x->rec.host = SLICE("example.com");
-    x->rec.port = 443;
-    x->rec.status = 200;
-    x->rec.bytes_up = 1;
-    x->rec.bytes_down = 2;
+    x->rec->start_us = 40000000;
+    x->rec->method = SLICE("CONNECT");
+    x->rec->host = SLICE("example.com");
+    x->rec->port = 443;
+    x->rec->status = 200;
+    x->rec->bytes_up = 1;
+    x->rec->bytes_down = 2;
     x->relay.up.bytes = 10;
     x->relay.down.bytes = 20;
     x->relay.active_ms = 98000;
-    addr_v4(&x->rec.client, (const uint8_t[4]){127, 0, 0, 1}, 1234);
-    addr_v4(&x->rec.peer, (const uint8_t[4]){192, 0, 2, 1}, 443);
+    addr_v4(&x->rec->client, (const uint8_t[4]){127, 0, 0, 1}, 1234);
+    addr_v4(&x->rec->peer, (const uint8_t[4]){192, 0, 2, 1}, 443);
     timer_set_at(&x->timer, 130000);
     x->deadline_ms = 130000;
     report_fill(&worker, &report);
@@ -123,8 +127,8 @@ static void test_exchange(void **state)
     assert_int_equal(r->quiet_ms, 2000);
     assert_int_equal(r->bytes_up, 11);
     assert_int_equal(r->bytes_down, 22);
-    assert_true(addr_eq(&r->client, &x->rec.client));
-    assert_true(addr_eq(&r->peer, &x->rec.peer));
+    assert_true(addr_eq(&r->client, &x->rec->client));
+    assert_true(addr_eq(&r->peer, &x->rec->peer));
     assert_int_equal(r->port, 443);
     assert_int_equal(r->status, 200);
     assert_true(r->tunnel);
@@ -136,6 +140,31 @@ static void test_exchange(void **state)
     timer_stop(&x->timer);
 }
 
+/* A tunnel's record lies folded; the client is the session's. */
+static void test_folded(void **state)
+{
+    struct xchg *x = xchg_add(0);
+    const struct report_xchg *r = room;
+
+    UNUSED(state);
+    x->tunnel = true;
+    x->rec->method = SLICE("CONNECT");
+    x->rec->host = SLICE("example.com");
+    x->rec->port = 443;
+    addr_v4(&x->rec->peer, (const uint8_t[4]){192, 0, 2, 1}, 443);
+    addr_v4(&x->session->client, (const uint8_t[4]){127, 0, 0, 1}, 1234);
+    x->folded = access_fold(x->rec);
+    assert_non_null(x->folded);
+    x->rec = NULL;
+    report_fill(&worker, &report);
+    assert_int_equal(r->id, 100);
+    assert_string_equal(r->host, "example.com");
+    assert_int_equal(r->port, 443);
+    assert_true(addr_eq(&r->client, &x->session->client));
+    assert_int_equal(addr_port(&r->peer), 443);
+    access_folded_free(x->folded);
+}
+
 /* Before anything is known about it: nothing is taken from where nothing is. */
 static void test_begun(void **state)
 {
@@ -143,7 +172,7 @@ static void test_begun(void **state)
     const struct report_xchg *r = room;
 
     UNUSED(state);
-    worker.loop.now_us = x->rec.start_us + 5000;
+    worker.loop.now_us = x->rec->start_us + 5000;
     worker.loop.now_ms = worker.loop.now_us / 1000;
     report_fill(&worker, &report);
     assert_int_equal(report.exchanges, 1);
@@ -164,7 +193,7 @@ static void test_late(void **state)
     UNUSED(state);
     timer_set_at(&x->timer, worker.loop.now_ms + 10);
     x->deadline_ms = worker.loop.now_ms - 5;
-    x->rec.start_us = worker.loop.now_us + 7000;
+    x->rec->start_us = worker.loop.now_us + 7000;
     x->relay.active_ms = worker.loop.now_ms + 7;
     report_fill(&worker, &report);
     assert_int_equal(room[0].deadline_ms, 0);
@@ -180,8 +209,8 @@ static void test_cut(void **state)
 
     UNUSED(state);
     memset(name, 'n', sizeof(name));
-    x->rec.method = slice_of(name, REPORT_METHOD_MAX - 1);
-    x->rec.host = slice_of(name, sizeof(name));
+    x->rec->method = slice_of(name, REPORT_METHOD_MAX - 1);
+    x->rec->host = slice_of(name, sizeof(name));
     report_fill(&worker, &report);
     assert_int_equal(strlen(room[0].method), REPORT_METHOD_MAX - 1);
     assert_int_equal(strlen(room[0].host), REPORT_HOST_MAX - 1);
@@ -331,7 +360,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_quiet), TEST(test_exchange), TEST(test_begun), TEST(test_late), TEST(test_cut), TEST(test_many),
+        TEST(test_quiet), TEST(test_exchange), TEST(test_folded), TEST(test_begun), TEST(test_late), TEST(test_cut), TEST(test_many),
         cmocka_unit_test_setup_teardown(test_sessions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_share, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crowd, setup, teardown),

@@ -616,6 +616,12 @@ static void test_turns(void **state)
     upstream_turn_end(pool, &b, UPSTREAM_ALONE);
     assert_int_equal(upstream_turn_ask(pool, &a, &want_parent, &ta), TURN_NONE);
     assert_int_equal(upstream_turn_ask(pool, &b, &want_parent, &tb), TURN_NONE);
+    /* It was started anew, and speaks the other kind now: one of them has found that out. */
+    upstream_turn_end(pool, &a, UPSTREAM_SHARED);
+    assert_int_equal(upstream_turn_ask(pool, &a, &want_parent, &ta), TURN_OURS);
+    assert_int_equal(upstream_turn_ask(pool, &b, &want_parent, &tb), TURN_WAITS);
+    upstream_turn_end(pool, &a, UPSTREAM_FAILED);
+    upstream_turn_end(pool, &b, UPSTREAM_FAILED);
     task_cancel(&ta);
     task_cancel(&tb);
     task_cancel(&tc);
