@@ -87,6 +87,9 @@ class TlsSocket:
             if data:
                 self._seal(data)
                 self._send_some()
+                # The end of a record that does not fit must not wait for a next send, which may never come.
+                if self._left and select.select([], [self.sock], [], 0.2)[1]:
+                    self._send_some()
             return len(data)
 
     @property
