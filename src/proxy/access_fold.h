@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* access_fold: a tunnel's record while it is quiet, in as few bytes as it takes: some 120 instead of 450 and its strings. What the session knows
+/* access_fold: a tunnel's record while it is quiet, in as few bytes as it takes: some 150 instead of 430 and its strings. What the session knows
  * (the client, the door) and what only an end says is not in it. Owner: the exchange. Thread: its worker's. */
 #ifndef PROXY_ACCESS_FOLD_H
 #define PROXY_ACCESS_FOLD_H

@@ -345,13 +345,14 @@ struct access_record *xchg_last_record(struct xchg *x)
 
 int xchg_fold_record(struct xchg *x, const struct access_record *r)
 {
-    struct access_folded *f = access_fold(r);
+    struct access_folded *f = access_fold(r), *before = x->folded;
 
     if (!f)
         return ERR_NOMEM;
-    access_folded_free(x->folded);
+    /* In this order: a signal handler may ask for xchg_id at any time. */
     x->folded = f;
     x->rec = NULL;
+    access_folded_free(before);
     return 0;
 }
 
